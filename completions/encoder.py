@@ -1,0 +1,228 @@
+"""Agent events → chunks of a stream, or one ``chat.completion`` object. No I/O."""
+
+import uuid
+from typing import Any, assert_never
+
+from gateway_project import ids
+from gateway_project.agents.events import (
+    AgentEvent,
+    Finish,
+    MessagePhase,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolActivity,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from gateway_project.execution.outlet import Aborted, Completed, Failed
+from gateway_project.transport import sse
+from gateway_project.transport.encoder import BodyEncoder, StreamEncoder
+from gateway_project.transport.errors import envelope, error_of
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """``CompletionUsage``."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+
+
+def logprobs_object(tokens: tuple[TokenLogprob, ...]) -> list[dict[str, Any]]:
+    """``choices[].logprobs.content``: a list of tokens with their alternatives."""
+    return [{**_token(token), "top_logprobs": [_token(alternative) for alternative in token.top]} for token in tokens]
+
+
+def _token(token: TokenLogprob) -> dict[str, Any]:
+    return {"token": token.token, "logprob": token.logprob, "bytes": list(token.bytes) if token.bytes else None}
+
+
+class ToolCallIndexes:
+    """Gives whole calls the next free index of their choice, after those that were streamed."""
+
+    def __init__(self) -> None:
+        self._next: dict[int, int] = {}
+
+    def of(self, event: ToolCallDelta | ToolCall) -> int:
+        """The index under which this call goes out."""
+        free = self._next.get(event.choice, 0)
+        index = event.index if isinstance(event, ToolCallDelta) else free
+        self._next[event.choice] = max(free, index + 1)
+        return index
+
+
+class ChatStreamEncoder(StreamEncoder):
+    """``chat.completion.chunk`` objects, then ``[DONE]``.
+
+    One id, created and model in all chunks; a choice's first delta has the role, its last the finish reason.
+    """
+
+    def __init__(self, run_id: uuid.UUID, model: str, created: int, *, include_usage: bool) -> None:
+        self._head = {
+            "id": ids.chat_completion_id(run_id),
+            "object": "chat.completion.chunk",
+            "created": created,
+            "model": model,
+        }
+        self._include_usage = include_usage
+        self._opened: set[int] = set()
+        self._indexes = ToolCallIndexes()
+
+    def open(self) -> bytes:
+        """Nothing: each choice opens itself with its role."""
+        return b""
+
+    def event(self, event: AgentEvent) -> bytes:
+        """One chunk, or two where a choice begins."""
+        match event:
+            case TextDelta():
+                delta: dict[str, Any] = {"content": event.text}
+                return self._delta(event.choice, delta, logprobs=self._logprobs("content", event.logprobs))
+            case RefusalDelta():
+                delta = {"refusal": event.text}
+                return self._delta(event.choice, delta, logprobs=self._logprobs("refusal", event.logprobs))
+            case ReasoningDelta():
+                # Not in OpenAI's schema; the name that vLLM, DeepSeek and OpenRouter stream reasoning under.
+                return self._delta(event.choice, {"reasoning_content": event.text})
+            case ToolCallDelta() | ToolCall():
+                return self._delta(event.choice, {"tool_calls": [self._tool_call(event)]})
+            case Finish():
+                return self._role(event.choice) + self._chunk(event.choice, {}, finish_reason=event.reason)
+            case Usage() | ToolActivity() | MessagePhase():
+                return b""
+            case _:
+                assert_never(event)
+
+    def close(self, result: Completed | Failed | Aborted) -> bytes:
+        """Usage if it was asked for, or an error frame; then ``[DONE]``."""
+        if not isinstance(result, Completed):
+            return sse.data_event(envelope(error_of(result))) + sse.DONE
+        if not self._include_usage:
+            return sse.DONE
+        return sse.data_event({**self._head, "choices": [], "usage": usage_object(result.usage)}) + sse.DONE
+
+    def _delta(self, choice: int, delta: dict[str, Any], *, logprobs: Any = None) -> bytes:
+        return self._role(choice) + self._chunk(choice, delta, logprobs=logprobs)
+
+    def _role(self, choice: int) -> bytes:
+        """The first delta of a choice; nothing afterwards."""
+        if choice in self._opened:
+            return b""
+        self._opened.add(choice)
+        return self._chunk(choice, {"role": "assistant", "content": "", "refusal": None})
+
+    def _chunk(
+        self, choice: int, delta: dict[str, Any], *, finish_reason: str | None = None, logprobs: Any = None
+    ) -> bytes:
+        item = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        chunk: dict[str, Any] = {**self._head, "choices": [item]}
+        if self._include_usage:
+            chunk["usage"] = None
+        return sse.data_event(chunk)
+
+    def _tool_call(self, event: ToolCallDelta | ToolCall) -> dict[str, Any]:
+        call: dict[str, Any] = {"index": self._indexes.of(event), "function": {"arguments": event.arguments}}
+        if event.name is not None:
+            call |= {"id": event.call_id, "type": "function"}
+            call["function"] = {"name": event.name, "arguments": event.arguments}
+        return call
+
+    def _logprobs(self, key: str, tokens: tuple[TokenLogprob, ...] | None) -> dict[str, Any] | None:
+        if tokens is None:
+            return None
+        return {"content": None, "refusal": None, key: logprobs_object(tokens)}
+
+
+class _Choice:
+    """One choice of an answer while it grows."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.refusal: list[str] = []
+        self.reasoning: list[str] = []
+        self.calls: dict[int, dict[str, Any]] = {}
+        self.content_logprobs: list[dict[str, Any]] | None = None
+        self.refusal_logprobs: list[dict[str, Any]] | None = None
+
+    def add_call(self, index: int, event: ToolCallDelta | ToolCall) -> None:
+        call = self.calls.setdefault(
+            index, {"id": event.call_id, "type": "function", "function": {"name": event.name, "arguments": ""}}
+        )
+        call["function"]["arguments"] += event.arguments
+
+    def message(self) -> dict[str, Any]:
+        text = "".join(self.text)
+        empty = self.calls or self.refusal
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": text if text or not empty else None,
+            "refusal": "".join(self.refusal) if self.refusal else None,
+        }
+        if self.reasoning:
+            message["reasoning_content"] = "".join(self.reasoning)
+        if self.calls:
+            message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
+        return message
+
+    def logprobs(self) -> dict[str, Any] | None:
+        if self.content_logprobs is None and self.refusal_logprobs is None:
+            return None
+        return {"content": self.content_logprobs, "refusal": self.refusal_logprobs}
+
+
+class ChatBodyEncoder(BodyEncoder):
+    """One ``chat.completion`` object."""
+
+    def __init__(self, run_id: uuid.UUID, model: str, created: int) -> None:
+        self._head = {
+            "id": ids.chat_completion_id(run_id),
+            "object": "chat.completion",
+            "created": created,
+            "model": model,
+        }
+        self._choices: dict[int, _Choice] = {}
+        self._indexes = ToolCallIndexes()
+
+    def event(self, event: AgentEvent) -> None:
+        """Add one event to its choice."""
+        match event:
+            case TextDelta():
+                choice = self._choice(event.choice)
+                choice.text.append(event.text)
+                if event.logprobs is not None:
+                    choice.content_logprobs = (choice.content_logprobs or []) + logprobs_object(event.logprobs)
+            case RefusalDelta():
+                choice = self._choice(event.choice)
+                choice.refusal.append(event.text)
+                if event.logprobs is not None:
+                    choice.refusal_logprobs = (choice.refusal_logprobs or []) + logprobs_object(event.logprobs)
+            case ReasoningDelta():
+                self._choice(event.choice).reasoning.append(event.text)
+            case ToolCallDelta() | ToolCall():
+                self._choice(event.choice).add_call(self._indexes.of(event), event)
+            case Finish() | Usage() | ToolActivity() | MessagePhase():
+                pass
+            case _:
+                assert_never(event)
+
+    def body(self, result: Completed) -> bytes:
+        """The whole answer."""
+        choices = [
+            {
+                "index": index,
+                "message": self._choice(index).message(),
+                "logprobs": self._choice(index).logprobs(),
+                "finish_reason": reason,
+            }
+            for index, reason in enumerate(result.reasons)
+        ]
+        return sse.dumps({**self._head, "choices": choices, "usage": usage_object(result.usage)})
+
+    def _choice(self, index: int) -> _Choice:
+        return self._choices.setdefault(index, _Choice())

@@ -1,0 +1,338 @@
+"""A Chat Completions request → `AgentRequest`.
+
+Source of the fields: OpenAI's OpenAPI file, ``CreateChatCompletionRequest``.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field as Constraint
+
+from gateway_project.agents.request import (
+    AgentRequest,
+    ContentPart,
+    FunctionTool,
+    Message,
+    RefusalPart,
+    RequestedToolCall,
+    ResponseFormat,
+    Sampling,
+    TextPart,
+    ToolChoice,
+)
+from gateway_project.transport.errors import InvalidValue
+from gateway_project.transport.schema import (
+    HONOURED,
+    RECORDED,
+    REFUSED,
+    Field,
+    RunContext,
+    RunRequest,
+    WireModel,
+    refused_unless,
+)
+
+FunctionName = Annotated[str, Constraint(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
+
+
+class TextContent(WireModel):
+    """A part of text."""
+
+    type: Literal["text"]
+    text: str
+
+
+class RefusalContent(WireModel):
+    """A part of an assistant message that refused."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+AssistantPart = Annotated[TextContent | RefusalContent, Constraint(discriminator="type")]
+
+
+class InstructionMessage(WireModel):
+    """``system`` or ``developer``."""
+
+    role: Literal["system", "developer"]
+    content: str | list[TextContent]
+    name: str | None = None
+
+
+class UserMessage(WireModel):
+    """``user``: text. Images, audio and files are not supported yet and refused by name."""
+
+    role: Literal["user"]
+    content: str | list[TextContent]
+    name: str | None = None
+
+
+class CalledFunction(WireModel):
+    """The function of an earlier call; `arguments` is JSON text."""
+
+    name: str
+    arguments: str
+
+
+class CalledTool(WireModel):
+    """An earlier call of a tool."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class AssistantMessage(WireModel):
+    """``assistant``: text, a refusal, calls."""
+
+    role: Literal["assistant"]
+    content: str | list[AssistantPart] | None = None
+    refusal: str | None = None
+    tool_calls: list[CalledTool] | None = None
+    name: str | None = None
+
+
+class ToolMessage(WireModel):
+    """``tool``: the result of a call."""
+
+    role: Literal["tool"]
+    content: str | list[TextContent]
+    tool_call_id: str
+
+
+ChatMessage = Annotated[
+    InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Constraint(discriminator="role")
+]
+
+
+class FunctionDefinition(WireModel):
+    """A function that the client offers."""
+
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(WireModel):
+    """A tool that the client offers."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class NamedFunction(WireModel):
+    """The function of a named choice."""
+
+    name: str
+
+
+class NamedToolChoice(WireModel):
+    """The agent must call this function."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class JSONSchema(WireModel):
+    """The schema that the answer must keep to."""
+
+    name: str
+    description: str | None = None
+    schema_: dict[str, Any] | None = Constraint(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class Format(WireModel):
+    """The answer's shape."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JSONSchema | None = None
+
+
+class StreamOptions(WireModel):
+    """Options of a stream."""
+
+    include_usage: bool | None = None
+
+
+Penalty = Annotated[float, Constraint(ge=-2, le=2)] | None
+TokenLimit = Annotated[int, Constraint(ge=1)] | None
+StopSequence = Annotated[str, Constraint(min_length=1)]
+
+
+class ChatCompletionRequest(RunRequest):
+    """The body of ``POST /v1/chat/completions``."""
+
+    fields_table: ClassVar[Mapping[str, Field]] = {
+        "messages": HONOURED,
+        "model": HONOURED,
+        "stream": HONOURED,
+        "stream_options": HONOURED,
+        "tools": HONOURED,
+        "tool_choice": HONOURED,
+        "parallel_tool_calls": HONOURED,
+        "response_format": HONOURED,
+        "max_completion_tokens": HONOURED,
+        "max_tokens": HONOURED,
+        "stop": HONOURED,
+        "n": HONOURED,
+        "logprobs": HONOURED,
+        "top_logprobs": HONOURED,
+        "temperature": HONOURED,
+        "top_p": HONOURED,
+        "presence_penalty": HONOURED,
+        "frequency_penalty": HONOURED,
+        "seed": HONOURED,
+        "logit_bias": HONOURED,
+        "reasoning_effort": HONOURED,
+        "verbosity": HONOURED,
+        "metadata": RECORDED,
+        "user": RECORDED,
+        "safety_identifier": RECORDED,
+        "prompt_cache_key": RECORDED,
+        "prompt_cache_retention": RECORDED,
+        "service_tier": RECORDED,
+        "prediction": RECORDED,
+        "store": RECORDED,
+        "modalities": refused_unless(["text"]),
+        "audio": REFUSED,
+        "functions": REFUSED,
+        "function_call": refused_unless("none", "auto"),
+        "web_search_options": REFUSED,
+    }
+
+    messages: Annotated[list[ChatMessage], Constraint(min_length=1)]
+    stream_options: StreamOptions | None = None
+    tools: Annotated[list[Tool], Constraint(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: Format | None = None
+    max_completion_tokens: TokenLimit = None
+    max_tokens: TokenLimit = None
+    stop: StopSequence | Annotated[list[StopSequence], Constraint(min_length=1, max_length=4)] | None = None
+    n: Annotated[int, Constraint(ge=1, le=128)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Constraint(ge=0, le=20)] | None = None
+    temperature: Annotated[float, Constraint(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Constraint(ge=0, le=1)] | None = None
+    presence_penalty: Penalty = None
+    frequency_penalty: Penalty = None
+    seed: Annotated[int, Constraint(ge=-(2**63), lt=2**63)] | None = None
+    logit_bias: dict[str, Annotated[float, Constraint(ge=-100, le=100)]] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    metadata: dict[str, str] | None = None
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the stream ends with a chunk of usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def agent_request(self, context: RunContext) -> AgentRequest:
+        """The same in no endpoint's dialect."""
+        self._check_across_fields()
+        return AgentRequest(
+            run_id=context.run_id,
+            model=context.model,
+            messages=tuple(_message(message) for message in self.messages),
+            tools=tuple(_tool(tool) for tool in self.tools or ()),
+            tool_choice=self._tool_choice(),
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            response_format=self._response_format(),
+            max_output_tokens=self.max_completion_tokens or self.max_tokens,
+            stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+            sampling=Sampling(
+                temperature=self.temperature,
+                top_p=self.top_p,
+                presence_penalty=self.presence_penalty,
+                frequency_penalty=self.frequency_penalty,
+                seed=self.seed,
+                logit_bias=self.logit_bias,
+            ),
+            choices=self.n or 1,
+            logprobs=bool(self.logprobs),
+            top_logprobs=self.top_logprobs or 0,
+            reasoning_effort=self.reasoning_effort,
+            verbosity=self.verbosity,
+            metadata=self.metadata or {},
+            principal_id=context.principal.id,
+            principal_label=context.principal.label,
+        )
+
+    def _check_across_fields(self) -> None:
+        if self.stream_options is not None and not self.stream:
+            raise InvalidValue("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
+        if self.top_logprobs and not self.logprobs:
+            raise InvalidValue("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
+        names = {tool.function.name for tool in self.tools or ()}
+        if isinstance(self.tool_choice, NamedToolChoice) and self.tool_choice.function.name not in names:
+            raise InvalidValue(f"No tool is named {self.tool_choice.function.name!r}.", param="tool_choice")
+        if self.tool_choice == "required" and not names:
+            raise InvalidValue("'tool_choice' is 'required' but there are no tools.", param="tool_choice")
+        if self.response_format and self.response_format.type == "json_schema" and not self.response_format.json_schema:
+            raise InvalidValue("'json_schema' is missing.", param="response_format.json_schema")
+        self._check_tool_results()
+
+    def _check_tool_results(self) -> None:
+        asked: set[str] = set()
+        for index, message in enumerate(self.messages):
+            if isinstance(message, AssistantMessage):
+                if message.content is None and message.refusal is None and not message.tool_calls:
+                    param = f"messages[{index}].content"
+                    raise InvalidValue("An assistant message needs content or tool_calls.", param=param)
+                asked.update(call.id for call in message.tool_calls or ())
+            elif isinstance(message, ToolMessage) and message.tool_call_id not in asked:
+                raise InvalidValue(
+                    f"No earlier assistant message has a tool call with the id {message.tool_call_id!r}.",
+                    param=f"messages[{index}].tool_call_id",
+                )
+
+    def _tool_choice(self) -> ToolChoice:
+        if isinstance(self.tool_choice, NamedToolChoice):
+            return ToolChoice("function", self.tool_choice.function.name)
+        return ToolChoice(self.tool_choice or "auto")
+
+    def _response_format(self) -> ResponseFormat:
+        wanted = self.response_format
+        if wanted is None or wanted.json_schema is None:
+            return ResponseFormat(wanted.type if wanted else "text")
+        schema = wanted.json_schema
+        return ResponseFormat(
+            "json_schema",
+            name=schema.name,
+            schema=schema.schema_ or {},
+            strict=schema.strict,
+            description=schema.description,
+        )
+
+
+def _message(message: InstructionMessage | UserMessage | AssistantMessage | ToolMessage) -> Message:
+    content = _content(message.content)
+    match message:
+        case AssistantMessage():
+            if message.refusal is not None:
+                content = (*content, RefusalPart(message.refusal))
+            calls = tuple(
+                RequestedToolCall(call.id, call.function.name, call.function.arguments)
+                for call in message.tool_calls or ()
+            )
+            return Message("assistant", content, name=message.name, tool_calls=calls)
+        case ToolMessage():
+            return Message("tool", content, tool_call_id=message.tool_call_id)
+        case _:
+            return Message(message.role, content, name=message.name)
+
+
+def _content(content: str | list[TextContent] | list[AssistantPart] | None) -> tuple[ContentPart, ...]:
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (TextPart(content),)
+    return tuple(TextPart(p.text) if isinstance(p, TextContent) else RefusalPart(p.refusal) for p in content)
+
+
+def _tool(tool: Tool) -> FunctionTool:
+    function = tool.function
+    return FunctionTool(function.name, function.description, function.parameters, function.strict)

@@ -1,0 +1,52 @@
+"""``manage.py createkey NAME``: make an API key; its text is shown once, alone on the last line."""
+
+from argparse import ArgumentParser
+from datetime import UTC, datetime, time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.dateparse import parse_date, parse_datetime
+
+from gateway_project import clock
+from gateway_project.access.models import APIKey
+from gateway_project.conf import did_you_mean, gateway_settings
+
+
+class Command(BaseCommand):
+    """Make an API key."""
+
+    help = "Make an API key. It is printed alone on the last line, and never shown again."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """NAME, ``--agent`` (again and again), ``--expires``."""
+        parser.add_argument("name", help="Whose key it is, as the auditor shall read it.")
+        parser.add_argument("--agent", action="append", default=[], help="An agent it may use; none means all.")
+        parser.add_argument("--expires", help="A date or time in ISO 8601; without an offset it is UTC.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Make the key and print it."""
+        known = gateway_settings().AGENTS
+        for agent in options["agent"]:
+            if agent not in known:
+                raise CommandError(f"No agent is named {agent!r}. {did_you_mean(agent, known) or ''}".rstrip())
+        expires_at = _moment(options["expires"]) if options["expires"] else None
+        if expires_at is not None and expires_at <= clock.now():
+            raise CommandError("--expires lies in the past.")
+        key, text = APIKey.objects.create_key(options["name"], agents=options["agent"], expires_at=expires_at)
+        may = ", ".join(key.agents) or "all agents"
+        until = f" until {key.expires_at.isoformat()}" if key.expires_at else ""
+        self.stderr.write(f"Made {key} for {may}{until}. The key, shown this once:")
+        self.stdout.write(text)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = parse_datetime(text)
+        day = parse_date(text) if moment is None else None
+    except ValueError as error:
+        raise CommandError(f"--expires: {error}") from None
+    if moment is None and day is not None:
+        moment = datetime.combine(day, time.max)
+    if moment is None:
+        raise CommandError(f"--expires: {text!r} is no date or time in ISO 8601.")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,85 @@
+"""API keys: made once, shown once, stored as a hash."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from gateway_project import clock
+
+_SCHEME = "gw"
+_PREFIX_BYTES = 6
+_SECRET_BYTES = 32
+
+
+def hash_secret(secret: str) -> str:
+    """SHA-512 of a secret. It has 256 random bits, so neither salt nor a slow hash adds anything."""
+    return hashlib.sha512(secret.encode()).hexdigest()
+
+
+class APIKeyQuerySet(models.QuerySet["APIKey"]):
+    """Questions about keys."""
+
+    def usable(self, at: datetime | None = None) -> Self:
+        """Neither revoked nor expired."""
+        at = at or clock.now()
+        return self.filter(revoked_at__isnull=True).exclude(expires_at__lte=at)
+
+
+class APIKeyManager(models.Manager.from_queryset(APIKeyQuerySet)):  # type: ignore[misc]  # made by Django at run time
+    """Makes keys and finds the one that a client shows."""
+
+    def create_key(
+        self, name: str, *, agents: list[str] | None = None, expires_at: datetime | None = None
+    ) -> tuple["APIKey", str]:
+        """Make a key. Returns it and its text, which is stored nowhere: ``gw-<prefix>-<secret>``."""
+        prefix = secrets.token_hex(_PREFIX_BYTES)
+        text = f"{_SCHEME}-{prefix}-{secrets.token_urlsafe(_SECRET_BYTES)}"
+        key = self.create(name=name, prefix=prefix, hash=hash_secret(text), agents=agents or [], expires_at=expires_at)
+        return key, text
+
+    def find(self, text: str) -> "APIKey | None":
+        """The usable key that `text` is, or None. Compares in constant time."""
+        scheme, _, rest = text.partition("-")
+        prefix, _, secret = rest.partition("-")
+        if scheme != _SCHEME or len(prefix) != 2 * _PREFIX_BYTES or not secret:
+            return None
+        key: APIKey | None = self.get_queryset().usable().filter(prefix=prefix).first()
+        if key is None or not hmac.compare_digest(key.hash, hash_secret(text)):
+            return None
+        return key
+
+
+class APIKey(models.Model):
+    """A client's key. What it may use is a list of agents; an empty list means all."""
+
+    name = models.CharField(_("name"), max_length=100, help_text=_("Whose key it is, as the auditor shall read it."))
+    prefix = models.CharField(_("prefix"), max_length=16, unique=True, editable=False)
+    hash = models.CharField(_("hash"), max_length=128, editable=False)
+    agents = models.JSONField(
+        _("agents"), default=list, blank=True, help_text=_("Names of the agents it may use; none chosen means all.")
+    )
+    created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
+
+    objects = APIKeyManager()
+
+    class Meta:
+        db_table = "gateway_api_key"
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+        ordering = ("name", "id")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({_SCHEME}-{self.prefix}…)"
+
+    @property
+    def is_usable(self) -> bool:
+        """Neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > clock.now())

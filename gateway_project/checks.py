@@ -1,0 +1,72 @@
+"""System checks: a wrong setting is told at the start, with what may have been meant."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
+
+from gateway_project import conf
+from gateway_project.agents.base import Agent
+
+_NEEDED_APPS = ("gateway_project.runs", "gateway_project.access")
+
+
+@register("gateway")
+def check_gateway(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Check ``GATEWAY`` and what stands around it."""
+    raw = getattr(settings, "GATEWAY", None)
+    if raw is None:
+        return [Error("The setting GATEWAY is missing.", hint="Set GATEWAY = {'AGENTS': {…}}.", id="gateway.E001")]
+    found, problems = conf.read(raw)
+    messages: list[CheckMessage] = [
+        Error(f"{problem.where} {problem.message}", hint=problem.hint, id="gateway.E002") for problem in problems
+    ]
+    messages += _check_apps()
+    if found is not None:
+        if not found.AGENTS:
+            messages.append(checks.Warning("GATEWAY has no AGENTS: every model is unknown.", id="gateway.W001"))
+        for name, entry in found.AGENTS.items():
+            messages += _check_backend(name, entry)
+        for path in found.AUTHENTICATION:
+            messages += _check_import(path, "GATEWAY['AUTHENTICATION']", "gateway.E005")
+    return messages
+
+
+def _check_apps() -> Iterable[CheckMessage]:
+    for name in _NEEDED_APPS:
+        if not apps.is_installed(name):
+            yield Error(f"{name!r} is not in INSTALLED_APPS; the endpoints need it.", id="gateway.E003")
+
+
+def _check_backend(name: str, entry: conf.AgentSettings) -> Iterable[CheckMessage]:
+    where = f"GATEWAY['AGENTS'][{name!r}]"
+    failed = list(_check_import(entry.BACKEND, f"{where}['BACKEND']", "gateway.E004"))
+    if failed:
+        yield from failed
+        return
+    backend = import_string(entry.BACKEND)
+    if not (isinstance(backend, type) and issubclass(backend, Agent)):
+        yield Error(f"{where}['BACKEND'] {entry.BACKEND!r} is no Agent class.", id="gateway.E004")
+        return
+    for sentence in backend.check(entry.OPTIONS):
+        yield Error(f"{where}['OPTIONS']: {sentence}", id="gateway.E006")
+
+
+def _check_import(path: str, where: str, id_: str) -> Iterable[CheckMessage]:
+    try:
+        import_string(path)
+    except ImportError as error:
+        yield Error(f"{where}: cannot import {path!r}: {error}", hint=_nearest_name(path), id=id_)
+
+
+def _nearest_name(path: str) -> str | None:
+    module_path, _, name = path.rpartition(".")
+    try:
+        module = __import__(module_path, fromlist=["*"])
+    except ImportError:
+        return None
+    return conf.did_you_mean(name, [word for word in vars(module) if not word.startswith("_")])

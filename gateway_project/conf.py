@@ -1,0 +1,221 @@
+"""The setting ``GATEWAY``: defaults, types, unknown keys.
+
+Read it with `gateway_settings()`; it is built once and again when Django says that the setting changed.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.utils.module_loading import import_string
+
+OnDisconnect = Literal["cancel", "finish", "linger"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """One entry of ``GATEWAY["AGENTS"]``. Times in seconds; None takes the gateway-wide value."""
+
+    BACKEND: str
+    OPTIONS: Mapping[str, Any] = field(default_factory=dict)
+    ON_DISCONNECT: str = "cancel"
+    GRACE_SECONDS: float | None = None
+    TIMEOUT_SECONDS: float | None = None
+    CONCURRENT_RUNS: int | None = None
+
+    @property
+    def on_disconnect(self) -> OnDisconnect:
+        """The word before the colon of ``linger:SECONDS``, or the whole."""
+        return cast(OnDisconnect, self.ON_DISCONNECT.partition(":")[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """``GATEWAY["LIMITS"]``: what one process takes on."""
+
+    BODY_BYTES: int = 10 * 1024 * 1024
+    CONCURRENT_RUNS: int = 1000
+    QUEUED_RUNS: int = 100
+    QUEUE_SECONDS: float = 30
+    REJECTED_ROWS_PER_MINUTE: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """The whole of ``GATEWAY``. Times in seconds."""
+
+    AGENTS: Mapping[str, AgentSettings] = field(default_factory=dict)
+    MODELS: Mapping[str, str] = field(default_factory=dict)
+    DEFAULT_AGENT: str | None = None
+    AUTHENTICATION: tuple[str, ...] = ("gateway_project.access.authentication.APIKeyAuthentication",)
+    DATABASE: str = "default"
+    CORS_ORIGINS: tuple[str, ...] = ()
+    TRUSTED_PROXIES: tuple[str, ...] = ()
+    LIMITS: LimitSettings = field(default_factory=LimitSettings)
+    GRACE_SECONDS: float = 5
+    TIMEOUT_SECONDS: float = 600
+    DRAIN_SECONDS: float = 20
+    DRAIN_NOTICE: float = 0
+    HEARTBEAT_SECONDS: float = 15
+    KEEPALIVE_SECONDS: float = 75
+    JOURNAL_SECONDS: float = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with ``GATEWAY``: where, what, and what may have been meant."""
+
+    where: str
+    message: str
+    hint: str | None = None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
+    """A hint naming the nearest candidate, or None when none is near."""
+    close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else None
+
+
+_Section = TypeVar("_Section")
+
+
+class _Reader:
+    """Builds the settings objects and collects every problem on the way."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def complain(self, where: str, message: str, hint: str | None = None) -> None:
+        self.problems.append(Problem(where, message, hint))
+
+    def section(self, cls: type[_Section], raw: Any, where: str, **ready: Any) -> _Section | None:
+        """Read the mapping `raw` into the dataclass `cls`; keys in `ready` are read already."""
+        if not isinstance(raw, Mapping):
+            self.complain(where, f"must be a dict, not {type(raw).__name__}.")
+            return None
+        hints = get_type_hints(cls)
+        values: dict[str, Any] = dict(ready)
+        before = len(self.problems)
+        for key, value in raw.items():
+            if key not in hints:
+                self.complain(f"{where}[{key!r}]", "is not a known key.", did_you_mean(str(key), list(hints)))
+            elif key not in ready:
+                problem = _wrong(hints[key], value)
+                if problem:
+                    self.complain(f"{where}[{key!r}]", problem)
+                values[key] = tuple(value) if isinstance(value, list) else value
+        return cls(**values) if len(self.problems) == before else None
+
+
+def _wrong(hint: Any, value: Any) -> str | None:
+    """Say what is wrong with `value` for the annotation `hint`, or None."""
+    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if value is None:
+        return None if NoneType in options else "must not be None."
+    expected = options[0]
+    if expected in (int, float):
+        kinds = (int,) if expected is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            return f"must be a number, not {value!r}."
+        return None if value >= 0 else "must not be negative."
+    if expected is str:
+        return None if isinstance(value, str) else f"must be a string, not {value!r}."
+    if get_origin(expected) is tuple:
+        strings = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+        return None if strings else "must be a list of strings."
+    return None if isinstance(value, Mapping) else f"must be a dict, not {type(value).__name__}."
+
+
+def read(raw: Any) -> tuple[GatewaySettings | None, list[Problem]]:
+    """Read a ``GATEWAY`` dict. Returns the settings, or None and what is wrong with them."""
+    reader = _Reader()
+    if not isinstance(raw, Mapping):
+        return None, [Problem("GATEWAY", f"must be a dict, not {type(raw).__name__}.")]
+    agents: dict[str, AgentSettings] = {}
+    raw_agents = raw.get("AGENTS", {})
+    if isinstance(raw_agents, Mapping):
+        for name, entry in raw_agents.items():
+            agent = _read_agent(reader, name, entry)
+            if agent is not None:
+                agents[name] = agent
+    else:
+        reader.complain("GATEWAY['AGENTS']", f"must be a dict, not {type(raw_agents).__name__}.")
+    limits = reader.section(LimitSettings, raw.get("LIMITS", {}), "GATEWAY['LIMITS']")
+    whole = reader.section(GatewaySettings, raw, "GATEWAY", AGENTS=agents, LIMITS=limits)
+    if whole is not None:
+        _check_names(reader, whole)
+    return (None if reader.problems else whole), reader.problems
+
+
+def _read_agent(reader: _Reader, name: Any, entry: Any) -> AgentSettings | None:
+    where = f"GATEWAY['AGENTS'][{name!r}]"
+    if not isinstance(name, str) or not name or "/" in name:
+        reader.complain(where, "an agent's name must be a string without '/'.")
+        return None
+    if isinstance(entry, Mapping) and "BACKEND" not in entry:
+        near = did_you_mean("BACKEND", [str(key) for key in entry])
+        reader.complain(where, "needs a 'BACKEND' (a dotted path).", near and f"{near} is there, BACKEND is not.")
+        return None
+    agent = reader.section(AgentSettings, entry, where)
+    if agent is None:
+        return None
+    word, _, seconds = agent.ON_DISCONNECT.partition(":")
+    valid = seconds.isdigit() if word == "linger" else (word in ("cancel", "finish") and not seconds)
+    if not valid:
+        near = did_you_mean(word, ["cancel", "finish", "linger"])
+        reader.complain(f"{where}['ON_DISCONNECT']", "must be 'cancel', 'finish' or 'linger:SECONDS'.", near)
+        return None
+    return agent
+
+
+def _check_names(reader: _Reader, whole: GatewaySettings) -> None:
+    names = list(whole.AGENTS)
+    if whole.DEFAULT_AGENT is not None and whole.DEFAULT_AGENT not in whole.AGENTS:
+        hint = did_you_mean(whole.DEFAULT_AGENT, names)
+        reader.complain("GATEWAY['DEFAULT_AGENT']", f"no agent is named {whole.DEFAULT_AGENT!r}.", hint)
+    for alias, target in whole.MODELS.items():
+        agent = str(target).partition("/")[0]
+        if agent not in whole.AGENTS:
+            hint = did_you_mean(agent, names)
+            reader.complain(f"GATEWAY['MODELS'][{alias!r}]", f"no agent is named {agent!r}.", hint)
+    if whole.DATABASE not in settings.DATABASES:
+        hint = did_you_mean(whole.DATABASE, list(settings.DATABASES))
+        reader.complain("GATEWAY['DATABASE']", f"no database alias {whole.DATABASE!r}.", hint)
+
+
+@cache
+def gateway_settings() -> GatewaySettings:
+    """The settings in force.
+
+    Raises:
+        ImproperlyConfigured: naming everything that is wrong, as the system checks do.
+    """
+    result, problems = read(getattr(settings, "GATEWAY", {}))
+    if result is None:
+        raise ImproperlyConfigured("\n".join(f"{p.where} {p.message} {p.hint or ''}".rstrip() for p in problems))
+    return result
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting in ("GATEWAY", "DATABASES"):
+        gateway_settings.cache_clear()
+
+
+def import_dotted(path: str, where: str) -> Any:
+    """Import what a dotted path in ``GATEWAY`` names.
+
+    Raises:
+        ImproperlyConfigured: naming the setting.
+    """
+    try:
+        return import_string(path)
+    except ImportError as error:
+        raise ImproperlyConfigured(f"{where}: cannot import {path!r}: {error}") from error

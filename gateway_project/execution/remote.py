@@ -1,0 +1,64 @@
+"""How a wish to abort that was written elsewhere reaches the run's owner: it looks each second."""
+
+import asyncio
+import logging
+import uuid
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from gateway_project.runs.journal import JournalUnavailable, Query
+from gateway_project.runs.models import Run
+from gateway_project.runs.vocabulary import AbortCause
+
+if TYPE_CHECKING:
+    from gateway_project.execution.supervisor import Supervisor
+
+logger = logging.getLogger("gateway.remote")
+
+_LOOK_EVERY_SECONDS = 1.0
+
+
+class _Wish(NamedTuple):
+    run_id: uuid.UUID
+    cause: str
+    by: str
+    reason: str
+
+
+class AbortWatch:
+    """Looks for wishes to abort this worker's runs, while it has runs."""
+
+    def __init__(self, supervisor: "Supervisor") -> None:
+        self._supervisor = supervisor
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """There is a run to watch."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._watch(), name="gateway:abort-watch")
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _watch(self) -> None:
+        while self._supervisor.runs:
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            try:
+                wishes = await self._supervisor.write(Query(self._ask))
+            except JournalUnavailable:
+                continue
+            assert isinstance(wishes, list)
+            for wish in wishes:
+                run = self._supervisor.runs.get(wish.run_id)
+                if run is not None and not run.signal.aborted:
+                    run.abort(AbortCause(wish.cause), by=wish.by, reason=wish.reason)
+
+    def _ask(self, connection: BaseDatabaseWrapper) -> list[_Wish]:
+        runs = Run.objects.using(connection.alias).open().filter(worker=self._supervisor.worker)
+        wishes = runs.filter(abort_requested_at__isnull=False)
+        fields = ("id", "abort_cause", "abort_requested_by", "abort_reason")
+        return [_Wish(*row) for row in wishes.values_list(*fields)]

@@ -1,0 +1,165 @@
+"""All runs of this process: starts them, aborts them, and sees them to their end when the process ends."""
+
+import asyncio
+import logging
+import uuid
+from dataclasses import replace
+
+from gateway_project import clock, ids
+from gateway_project.agents.base import Agent
+from gateway_project.agents.errors import AgentError
+from gateway_project.agents.request import AgentRequest
+from gateway_project.conf import AgentSettings, GatewaySettings, gateway_settings
+from gateway_project.execution.active_run import ActiveRun
+from gateway_project.execution.admission import Admission, Budget, Limit, QueueFull
+from gateway_project.execution.outlet import Outlet
+from gateway_project.execution.remote import AbortWatch
+from gateway_project.runs.journal import Change, InsertRun, Journal
+from gateway_project.runs.record import RunRecord
+from gateway_project.runs.vocabulary import AbortCause, RunStatus
+
+logger = logging.getLogger("gateway.supervisor")
+
+
+class Supervisor:
+    """Owner of every run in this process. Lives in one event loop, as long as the process serves.
+
+    Args:
+        settings: limits and times.
+        journal: where the runs are written.
+        worker: this process's name in the records.
+    """
+
+    def __init__(self, settings: GatewaySettings, journal: Journal, *, worker: str) -> None:
+        self.settings = settings
+        self.journal = journal
+        self.worker = worker
+        self.runs: dict[uuid.UUID, ActiveRun] = {}
+        self.unresponsive: dict[uuid.UUID, ActiveRun] = {}
+        """Agents that outlived their grace period and have not ended yet."""
+        self.draining = False
+        limits = settings.LIMITS
+        self.admission = Admission(queue=limits.QUEUED_RUNS, retry_after=max(1, limits.QUEUE_SECONDS / 2))
+        self._rejected_rows = Budget(limits.REJECTED_ROWS_PER_MINUTE)
+        self._abort_watch = AbortWatch(self)
+
+    def start(self, record: RunRecord, request: AgentRequest, agent: Agent, outlet: Outlet) -> ActiveRun:
+        """Start a run, or queue it. Returns at once; the run is on its own from here.
+
+        Raises:
+            AgentError: 429 when the queue is full, 503 while the process drains. The refusal is recorded.
+        """
+        entry = self.settings.AGENTS[agent.name]
+        if self.draining:
+            raise AgentError("The server is shutting down.", code="shutting_down", status=503, retry_after=1)
+        try:
+            ticket = self.admission.enter(self._limits(agent, entry))
+        except QueueFull as full:
+            raise AgentError(
+                "Too many requests are waiting. Please try again later.",
+                code="queue_full",
+                type="rate_limit_error",
+                status=429,
+                retry_after=full.retry_after,
+            ) from None
+        record.status = RunStatus.QUEUED
+        record.worker = self.worker
+        run = ActiveRun(
+            self,
+            record=record,
+            request=request,
+            agent=agent,
+            outlet=outlet,
+            ticket=ticket,
+            grace_seconds=_first(entry.GRACE_SECONDS, self.settings.GRACE_SECONDS),
+            timeout_seconds=_first(entry.TIMEOUT_SECONDS, self.settings.TIMEOUT_SECONDS),
+            queue_seconds=self.settings.LIMITS.QUEUE_SECONDS,
+            on_disconnect=entry.on_disconnect,
+        )
+        self.runs[record.id] = run
+        self._abort_watch.wake()
+        return run
+
+    def reject(self, record: RunRecord, error: AgentError) -> None:
+        """Record a refusal, within the principal's budget of refusals."""
+        if not self._rejected_rows.spend(record.principal_id):
+            return
+        record.status = RunStatus.REJECTED
+        record.worker = self.worker
+        record.finished_at = clock.now()
+        record.http_status = error.status
+        record.error_type, record.error_code, record.error_message = error.type, error.code, error.message
+        self.submit(InsertRun(replace(record)))
+
+    async def shutdown(self) -> None:
+        """Refuse what is new, let what runs run for the drain time, abort the rest, write it all down.
+
+        Returns when every run has its end in the database, or its grace period and the journal's time are over.
+        """
+        self.draining = True
+        if self.runs:
+            logger.info("supervisor.draining", extra={"runs": len(self.runs)})
+            await self._wait_for_runs(self.settings.DRAIN_SECONDS)
+            for run in tuple(self.runs.values()):
+                run.abort(AbortCause.SHUTDOWN)
+            await self._wait_for_runs(self._longest_grace() + 1)
+        await self._abort_watch.stop()
+        written = await asyncio.to_thread(self.journal.stop, self.settings.JOURNAL_SECONDS)
+        if not written:
+            logger.error("supervisor.journal_incomplete", extra={"waiting": self.journal.waiting})
+
+    # -- what a run needs -----------------------------------------------------------------------------
+
+    def submit(self, change: Change) -> "asyncio.Future[object]":
+        """Queue a change for the journal."""
+        return self.journal.submit(change)
+
+    async def write(self, change: Change) -> object:
+        """Queue a change and wait until it is durable. Raises JournalUnavailable."""
+        result: object = await self.journal.write(change, within=self.settings.JOURNAL_SECONDS)
+        return result
+
+    def ended(self, run: ActiveRun) -> None:
+        """A run has its end: its place is free."""
+        self.runs.pop(run.record.id, None)
+        self.admission.leave(run.ticket)
+        if not run.task.done():
+            self.unresponsive[run.record.id] = run
+
+    def settled_late(self, run: ActiveRun) -> None:
+        """An unresponsive agent has really ended."""
+        self.unresponsive.pop(run.record.id, None)
+
+    def _limits(self, agent: Agent, entry: AgentSettings) -> tuple[Limit, ...]:
+        process = Limit("process", self.settings.LIMITS.CONCURRENT_RUNS)
+        own = entry.CONCURRENT_RUNS if entry.CONCURRENT_RUNS is not None else agent.max_concurrent
+        return (process,) if own is None else (process, Limit(f"agent:{agent.name}", own))
+
+    async def _wait_for_runs(self, seconds: float) -> None:
+        if self.runs:
+            await asyncio.wait([run.closed for run in self.runs.values()], timeout=seconds)
+
+    def _longest_grace(self) -> float:
+        own = [entry.GRACE_SECONDS for entry in self.settings.AGENTS.values() if entry.GRACE_SECONDS is not None]
+        return max([self.settings.GRACE_SECONDS, *own])
+
+
+def _first(own: float | None, general: float) -> float:
+    return general if own is None else own
+
+
+_current: Supervisor | None = None
+
+
+def current_supervisor() -> Supervisor:
+    """The process's supervisor, made at the first call. Must be called in the event loop that serves."""
+    global _current
+    if _current is None:
+        settings = gateway_settings()
+        _current = Supervisor(settings, Journal(settings.DATABASE), worker=ids.new_run_id().hex)
+    return _current
+
+
+def running_supervisor() -> Supervisor | None:
+    """The process's supervisor if it serves already."""
+    return _current

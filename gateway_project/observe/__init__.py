@@ -1,0 +1,1 @@
+"""Ids in logs, and health. Others register what they report; this package imports none of them."""

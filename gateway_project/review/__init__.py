@@ -1,0 +1,1 @@
+"""What people look at: the admin, and the operators' commands."""

@@ -1,0 +1,79 @@
+"""Puts the installed endpoints in front of any ASGI application."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from django.apps import apps
+from django.urls import URLPattern
+
+from gateway_project.agents.registry import registry
+from gateway_project.endpoints import ASGIApplication, EndpointConfig
+from gateway_project.execution.supervisor import running_supervisor
+
+logger = logging.getLogger("gateway.routing")
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+def endpoint_routes() -> list[URLPattern]:
+    """The routes of every installed endpoint app, each path once."""
+    routes: dict[str, URLPattern] = {}
+    for config in apps.get_app_configs():
+        if isinstance(config, EndpointConfig):
+            for route in (*config.http_routes(), *config.shared_routes()):
+                routes.setdefault(str(route.pattern), route)
+    return list(routes.values())
+
+
+def mount(application: ASGIApplication, prefix: str = "") -> ASGIApplication:
+    """Answer the endpoints' paths, and leave every other path and scope to `application`.
+
+    Args:
+        application: what was there before, e.g. Django's ``get_asgi_application()`` or a router.
+        prefix: put before each path, e.g. ``/ai`` for ``/ai/v1/responses``.
+
+    Call it in the asgi module, after ``get_asgi_application()``. Loads what the agents need, so that a
+    server listens only when they can answer.
+    """
+    registry().load()
+    return Mount(application, endpoint_routes(), prefix.strip("/"))
+
+
+class Mount:
+    """The ASGI application that `mount` makes."""
+
+    def __init__(self, application: ASGIApplication, routes: list[URLPattern], prefix: str) -> None:
+        self.application = application
+        self.routes = routes
+        self._start = f"/{prefix}/" if prefix else "/"
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["path"].startswith(self._start):
+            path = scope["path"][len(self._start) :]
+            for route in self.routes:
+                match = route.pattern.match(path)
+                if match is not None and not match[0]:
+                    endpoint: Any = route.callback
+                    scope = {**scope, "url_route": {"args": match[1], "kwargs": match[2]}}
+                    await endpoint(scope, receive, send)
+                    return
+        await self.application(scope, receive, send)
+
+    async def _lifespan(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer the lifespan protocol for servers that speak it: at shutdown, end the runs (ASGI, Lifespan)."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                supervisor = running_supervisor()
+                if supervisor is not None:
+                    await supervisor.shutdown()
+                await send({"type": "lifespan.shutdown.complete"})
+                return

@@ -1,0 +1,60 @@
+"""The one way to ask from anywhere that a run be aborted. The run's owner does the aborting."""
+
+import uuid
+from enum import Enum
+
+from django.db import connections, models, transaction
+
+from gateway_project import clock
+from gateway_project.conf import gateway_settings
+from gateway_project.runs.models import Run
+from gateway_project.runs.notes import add_note
+from gateway_project.runs.record import NoteRecord
+from gateway_project.runs.vocabulary import AbortCause, NoteKind
+
+
+class AbortRequest(Enum):
+    """What became of a request to abort."""
+
+    ASKED = "asked"
+    ALREADY_ASKED = "already_asked"
+    ALREADY_ENDED = "already_ended"
+    UNKNOWN_RUN = "unknown_run"
+
+
+def request_abort(run_id: uuid.UUID, cause: AbortCause, *, by: str = "", reason: str = "") -> AbortRequest:
+    """Write durably that the run shall be aborted; its owner sees it within a second.
+
+    The first cause wins. A later one is kept as a note. Blocking: call it in a thread from async code.
+
+    Args:
+        by: who asks, as the auditor shall read it.
+        reason: why, in the asker's own words.
+    """
+    alias = gateway_settings().DATABASE
+    asked_at = clock.now()
+    with transaction.atomic(using=alias):
+        runs = Run.objects.using(alias).filter(pk=run_id)
+        first = runs.open().filter(abort_requested_at__isnull=True)
+        if first.update(
+            abort_requested_at=asked_at,
+            abort_cause=cause,
+            abort_requested_by=by[: _limit("abort_requested_by")],
+            abort_reason=reason[: _limit("abort_reason")],
+        ):
+            return AbortRequest.ASKED
+        run = runs.first()
+        if run is None:
+            return AbortRequest.UNKNOWN_RUN
+        if not run.is_open:
+            return AbortRequest.ALREADY_ENDED
+        text = f"{cause}: {reason}" if reason else cause.value
+        note = NoteRecord(run_id=run_id, at=asked_at, kind=NoteKind.SECOND_CAUSE, by=by, text=text)
+        add_note(note, connections[alias])
+        return AbortRequest.ALREADY_ASKED
+
+
+def _limit(field: str) -> int | None:
+    found = Run._meta.get_field(field)
+    assert isinstance(found, models.CharField)
+    return found.max_length

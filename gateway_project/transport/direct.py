@@ -1,0 +1,112 @@
+"""The direct outlet: what a run says goes through the endpoint's encoder to the client that waits for it."""
+
+import asyncio
+
+from gateway_project.agents.events import AgentEvent
+from gateway_project.execution.outlet import Completed, OutletStats, RunResult
+from gateway_project.transport import sse
+from gateway_project.transport.connection import Connection, Headers
+from gateway_project.transport.encoder import BodyEncoder, Encoder, StreamEncoder
+from gateway_project.transport.errors import envelope, error_headers, error_of
+
+
+class DirectOutlet:
+    """Writes to one connection.
+
+    A stream's status and headers go out with its first event or heartbeat, so that what fails before is an
+    HTTP status still.
+
+    Args:
+        heartbeat_seconds: how long a stream may be silent before a comment is sent; 0 sends none.
+    """
+
+    def __init__(self, connection: Connection, encoder: Encoder, *, heartbeat_seconds: float) -> None:
+        self.stats = OutletStats()
+        self._connection = connection
+        self._encoder = encoder
+        self._heartbeat_seconds = heartbeat_seconds if isinstance(encoder, StreamEncoder) else 0
+        self._heartbeat: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._busy = False
+        self._beats: set[asyncio.Task[None]] = set()
+
+    def started(self) -> None:
+        """From here on silence is filled with heartbeats."""
+        self._schedule_heartbeat()
+
+    async def write(self, event: AgentEvent) -> None:
+        """Send the event's bytes, if there are any."""
+        if self._closed:
+            return
+        self.stats.events += 1
+        if isinstance(self._encoder, BodyEncoder):
+            self._encoder.event(event)
+            return
+        data = self._encoder.event(event)
+        if data:
+            await self._stream(data, more=True)
+
+    async def end(self, result: RunResult) -> bool:
+        """Send the last word: the rest of the answer, an error frame, or an error reply."""
+        if self._closed:
+            return False
+        self._close()
+        if self._connection.started or (isinstance(result, Completed) and isinstance(self._encoder, StreamEncoder)):
+            assert isinstance(self._encoder, StreamEncoder)
+            prologue = b"" if self._connection.started else self._encoder.open()
+            return await self._stream(prologue + self._encoder.close(result), more=False, prologue=False)
+        if isinstance(result, Completed):
+            assert isinstance(self._encoder, BodyEncoder)
+            return await self._reply(200, self._encoder.body(result))
+        error = error_of(result)
+        return await self._reply(error.status, sse.dumps(envelope(error)), error_headers(error))
+
+    def gone(self) -> None:
+        """The client is gone: write nothing more."""
+        self._close()
+        self._connection.lost()
+
+    async def _stream(self, data: bytes, *, more: bool, prologue: bool = True) -> bool:
+        if not self._connection.started:
+            assert isinstance(self._encoder, StreamEncoder)
+            if prologue:
+                data = self._encoder.open() + data
+            self.stats.http_status = 200
+            await self._connection.start(200, sse.HEADERS)
+        self._busy = True
+        try:
+            return await self._connection.write(data, more=more)
+        finally:
+            self._busy = False
+            self.stats.bytes = self._connection.bytes_sent
+            self._schedule_heartbeat()
+
+    async def _reply(self, status: int, body: bytes, headers: Headers = ()) -> bool:
+        self.stats.http_status = status
+        try:
+            return await self._connection.reply(status, body, headers)
+        finally:
+            self.stats.bytes = self._connection.bytes_sent
+
+    def _schedule_heartbeat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            self._heartbeat = None
+        if self._heartbeat_seconds and not self._closed:
+            self._heartbeat = asyncio.get_running_loop().call_later(self._heartbeat_seconds, self._beat)
+
+    def _beat(self) -> None:
+        """A comment keeps load balancers from cutting a silent stream, and finds a client that vanished."""
+        if self._closed or self._busy:
+            return
+        beat = asyncio.get_running_loop().create_task(self._send_heartbeat(), name="gateway:heartbeat")
+        self._beats.add(beat)
+        beat.add_done_callback(self._beats.discard)
+
+    async def _send_heartbeat(self) -> None:
+        await self._stream(sse.HEARTBEAT, more=True)
+
+    def _close(self) -> None:
+        self._closed = True
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()

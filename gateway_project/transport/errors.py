@@ -1,0 +1,141 @@
+"""One exception tree and one error envelope for everything that a client is told went wrong.
+
+The envelope has the four keys of both protocols: ``{"error": {"message", "type", "param", "code"}}``.
+"""
+
+import math
+from typing import Any, TypedDict, assert_never
+
+from gateway_project.agents.errors import AgentError
+from gateway_project.execution.outlet import Aborted, Failed
+from gateway_project.runs.vocabulary import AbortCause
+
+
+class ErrorBody(TypedDict):
+    """What clients read of an error."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorEnvelope(TypedDict):
+    """The JSON body of every error reply."""
+
+    error: ErrorBody
+
+
+class APIError(AgentError):
+    """A request that is refused before it reaches an agent."""
+
+    type = "invalid_request_error"
+    status = 400
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, headers: tuple[tuple[bytes, bytes], ...] = (), **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.headers = headers
+
+
+class InvalidValue(APIError):
+    """A field has the wrong type or value. `param` names it."""
+
+    code = "invalid_value"
+
+
+class UnsupportedParameter(APIError):
+    """A field that is not supported here. `param` names it."""
+
+    code = "unsupported_parameter"
+
+
+class InvalidAPIKey(APIError):
+    """No key, or not a usable one."""
+
+    status = 401
+    code = "invalid_api_key"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Incorrect API key provided. Send a valid key as 'Authorization: Bearer <key>'.",
+            headers=((b"www-authenticate", b"Bearer"),),
+        )
+
+
+class MethodNotAllowed(APIError):
+    """The path is there, the method is not."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(
+            f"Method {method} is not allowed here. Use {allowed}.", headers=((b"allow", allowed.encode()),)
+        )
+
+
+class BodyTooLarge(APIError):
+    """The request's body is longer than `limit` bytes."""
+
+    status = 413
+    code = "request_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The request body is larger than {limit} bytes.")
+
+
+class UnsupportedMediaType(APIError):
+    """The body is no JSON, or is encoded in a way that is not read here."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class InvalidHost(APIError):
+    """The Host header is not one of ``ALLOWED_HOSTS``."""
+
+    code = "invalid_host"
+
+
+def aborted_error(cause: AbortCause) -> AgentError:
+    """What a client that is still there is told when somebody else stopped its run."""
+    match cause:
+        case AbortCause.CLIENT_CANCELLED | AbortCause.OPERATOR_CANCELLED:
+            return AgentError("The run was cancelled.", code="run_cancelled", status=503)
+        case AbortCause.TIMEOUT:
+            return AgentError("The run took too long and was stopped.", code="run_timeout", status=504)
+        case AbortCause.SHUTDOWN | AbortCause.WORKER_LOST:
+            return AgentError("The server is shutting down.", code="shutting_down", status=503, retry_after=1)
+        case AbortCause.CLIENT_DISCONNECT | AbortCause.SLOW_READER:
+            raise ValueError(f"nobody is there to be told of {cause}")
+        case _:
+            assert_never(cause)
+
+
+def error_of(result: Failed | Aborted) -> AgentError:
+    """The error that a run's result means for the client."""
+    return result.error if isinstance(result, Failed) else aborted_error(result.cause)
+
+
+def envelope(error: AgentError) -> ErrorEnvelope:
+    """The JSON body for `error`."""
+    return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+
+
+def error_headers(error: AgentError) -> list[tuple[bytes, bytes]]:
+    """Headers that tell a client whether and when to try again.
+
+    The official clients retry 408, 409, 429 and 5xx by themselves, but obey ``x-should-retry``: without it
+    they would start again what was just cancelled.
+    """
+    headers = list(error.headers) if isinstance(error, APIError) else []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()))
+        headers.append((b"x-should-retry", b"true"))
+    elif error.status >= 500 and error.code in _NEVER_RETRIED:
+        headers.append((b"x-should-retry", b"false"))
+    return headers
+
+
+_NEVER_RETRIED = frozenset({"run_cancelled", "run_timeout", "run_closed"})

@@ -1,0 +1,77 @@
+"""What Django's middleware would check: Host and CORS. It never sees a Channels consumer (platform fact 16)."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from gateway_project.access.authentication import header
+from gateway_project.conf import gateway_settings
+from gateway_project.transport.errors import InvalidHost
+
+EXPOSED_HEADERS = b"x-request-id, retry-after, x-should-retry"
+_DEBUG_HOSTS = [".localhost", "127.0.0.1", "[::1]"]
+
+
+def check_host(scope: Mapping[str, Any]) -> None:
+    """Hold the Host header against ``ALLOWED_HOSTS``, by Django's own rules.
+
+    Raises:
+        InvalidHost: when it is missing or not allowed.
+    """
+    host = header(scope, b"host")
+    if settings.USE_X_FORWARDED_HOST:
+        host = header(scope, b"x-forwarded-host") or host
+    allowed = settings.ALLOWED_HOSTS or (_DEBUG_HOSTS if settings.DEBUG else [])
+    domain, _ = split_domain_port(host or "")
+    if not domain or not validate_host(domain, allowed):
+        raise InvalidHost("The Host header is not allowed. The operator may add it to ALLOWED_HOSTS.")
+
+
+def cors_headers(scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+    """The CORS headers for this request's Origin; none when it is not in ``GATEWAY["CORS_ORIGINS"]``."""
+    origins = gateway_settings().CORS_ORIGINS
+    if not origins:
+        return []
+    headers = [(b"vary", b"Origin")]
+    origin = header(scope, b"origin")
+    if origin is not None and ("*" in origins or origin in origins):
+        headers.append((b"access-control-allow-origin", origin.encode("latin-1")))
+        headers.append((b"access-control-expose-headers", EXPOSED_HEADERS))
+    return headers
+
+
+def preflight_headers(scope: Mapping[str, Any], methods: str) -> list[tuple[bytes, bytes]]:
+    """What a CORS preflight is answered besides `cors_headers` (Fetch standard, CORS protocol)."""
+    wanted = header(scope, b"access-control-request-headers") or "authorization, content-type"
+    return [
+        (b"access-control-allow-methods", methods.encode()),
+        (b"access-control-allow-headers", wanted.encode("latin-1")),
+        (b"access-control-max-age", b"600"),
+    ]
+
+
+def client_address(scope: Mapping[str, Any]) -> str:
+    """The client's address; behind a proxy of ``GATEWAY["TRUSTED_PROXIES"]`` the one that it names.
+
+    Of ``X-Forwarded-For`` the last address counts that no trusted proxy of ours has.
+    """
+    client = scope.get("client")
+    peer = str(client[0]) if client else ""
+    trusted = gateway_settings().TRUSTED_PROXIES
+    if not _is_trusted(peer, trusted):
+        return peer
+    for hop in reversed((header(scope, b"x-forwarded-for") or "").split(",")):
+        if hop.strip() and not _is_trusted(hop.strip(), trusted):
+            return hop.strip()
+    return peer
+
+
+def _is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in ipaddress.ip_network(network, strict=False) for network in trusted)

@@ -1,0 +1,14 @@
+"""Django's part: the admin and the probes."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from gateway_project.observe.health import healthz, readyz
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("healthz", healthz),
+    path("readyz", readyz),
+]
