@@ -109,6 +109,7 @@ class ActiveRun:
         self._row_made = False
         self._ended = False
         self._ending = False
+        self._runs_on = False
         self._cancels = 0
         self._finishes: dict[int, FinishReason] = {}
         self._usage: Usage | None = None
@@ -141,7 +142,9 @@ class ActiveRun:
                 self._note(NoteKind.SECOND_CAUSE, f"{cause}: {reason}" if reason else cause, by=by)
             return False
         if cause is AbortCause.CLIENT_DISCONNECT and self._on_disconnect == "finish":
-            self._note(NoteKind.CLIENT_GONE, f"in phase {self._phase}; the agent is configured to finish")
+            if not self._runs_on:
+                self._runs_on = True
+                self._note(NoteKind.CLIENT_GONE, f"in phase {self._phase}; the agent is configured to finish")
             return False
         self.record.abort_cause = cause
         self.record.abort_phase = self._phase

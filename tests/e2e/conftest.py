@@ -1,0 +1,77 @@
+"""Servers for the tests: one that all share for each database, and fresh ones to order."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import services
+from tests.e2e.config import CONFIG
+from tests.e2e.gateway import Gateway, Store
+from tests.e2e.routes import ROUTES, Route
+from tests.e2e.wire import Client
+
+MakeGateway = Callable[..., Gateway]
+
+
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A migrated database to copy."""
+    if request.param == "postgres" and services.missing("postgres"):
+        pytest.skip("no PostgreSQL")
+    store = Store(request.param, tmp_path_factory.mktemp("template"))
+    store.create()
+    yield store
+    store.drop()
+
+
+@pytest.fixture(scope="session")
+def gateway(template: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A server that tests share: they must not stop it or fill its queue for long."""
+    folder = tmp_path_factory.mktemp("gateway")
+    server = Gateway(template.copy(folder), CONFIG, folder).start()
+    yield server
+    server.stop()
+    server.store.drop()
+
+
+@pytest.fixture
+def make_gateway(template: Store, tmp_path: Path) -> Iterator[MakeGateway]:
+    """Starts servers of a test's own; settings are added to the shared ones."""
+    made: list[Gateway] = []
+
+    def make(environment: dict[str, str] | None = None, **settings: Any) -> Gateway:
+        folder = tmp_path / f"gateway{len(made)}"
+        folder.mkdir()
+        store = made[0].store if made else template.copy(tmp_path)
+        server = Gateway(store, CONFIG | settings, folder, environment=environment or {})
+        made.append(server)
+        return server.start()
+
+    yield make
+    for server in made:
+        server.stop()
+    if made:
+        made[0].store.drop()
+
+
+@pytest.fixture(autouse=True)
+def _close_clients() -> Iterator[None]:
+    """No test leaves a connection open."""
+    yield
+    while Client.opened:
+        Client.opened.pop().close()
+
+
+@pytest.fixture(params=ROUTES, ids=lambda route: route.name)
+def route(request: pytest.FixtureRequest) -> Route:
+    """Each route in turn."""
+    found: Route = request.param
+    return found
+
+
+@pytest.fixture(params=[True, False], ids=["stream", "plain"])
+def stream(request: pytest.FixtureRequest) -> bool:
+    """Streaming and not."""
+    return bool(request.param)

@@ -1,0 +1,229 @@
+"""A gateway under test: a real server process with a database of its own."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from tests import services
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+Row = dict[str, Any]
+Database = Literal["sqlite", "postgres"]
+Found = TypeVar("Found")
+
+_PORT = re.compile(r"Listening on TCP address [^ ]*:(\d+)")
+_TIMES = ("received_at", "started_at", "first_output_at", "abort_requested_at", "settled_at", "finished_at", "at")
+
+
+def wait_for(find: Callable[[], Found | None], *, within: float = 10, what: str = "the condition") -> Found:
+    """Call `find` until it finds something (truthy), or fail after `within` seconds."""
+    until = time.monotonic() + within
+    while True:
+        found = find()
+        if found:
+            return found
+        if time.monotonic() > until:
+            raise AssertionError(f"{what} did not come within {within} s; last seen: {found!r}")
+        time.sleep(0.005)
+
+
+def manage(*arguments: str, env: Mapping[str, str]) -> str:
+    """Run a management command of the project and return what it prints."""
+    command = [sys.executable, "manage.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@dataclass
+class Store:
+    """A migrated database with one key in it, and ways to look into it from outside the server."""
+
+    kind: Database
+    folder: Path
+    name: str = field(default_factory=lambda: f"gateway_{uuid.uuid1().hex}")
+    key: str = ""
+
+    @property
+    def url(self) -> str:
+        """For ``DATABASE_URL``."""
+        if self.kind == "sqlite":
+            return f"sqlite:///{self.folder / self.name}.sqlite3"
+        return services.POSTGRES_URL.rpartition("/")[0] + f"/{self.name}"
+
+    def create(self) -> None:
+        """Make, migrate and furnish it."""
+        if self.kind == "postgres":
+            self._as_owner(f'CREATE DATABASE "{self.name}"')
+        env = base_env() | {"DATABASE_URL": self.url}
+        manage("migrate", "--verbosity", "0", env=env)
+        self.key = manage("createkey", "tester", env=env).splitlines()[-1]
+
+    def copy(self, folder: Path) -> "Store":
+        """A copy with nothing but the key in it."""
+        other = Store(self.kind, folder, key=self.key)
+        if self.kind == "sqlite":
+            shutil.copy(f"{self.folder / self.name}.sqlite3", f"{other.folder / other.name}.sqlite3")
+        else:
+            self._as_owner(f'CREATE DATABASE "{other.name}" TEMPLATE "{self.name}"')
+        return other
+
+    def drop(self) -> None:
+        """Remove it."""
+        if self.kind == "postgres":
+            self._as_owner(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
+
+    def query(self, sql: str, *parameters: Any) -> list[Row]:
+        """Ask the database directly. ``?`` marks parameters."""
+        if self.kind == "sqlite":
+            connection = sqlite3.connect(f"{self.folder / self.name}.sqlite3", timeout=10)
+            try:
+                cursor = connection.execute(sql, parameters)
+                connection.commit()
+                names = [column[0] for column in cursor.description or ()]
+                return [_normal(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+            finally:
+                connection.close()
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection_pg:
+            cursor_pg = connection_pg.execute(sql.replace("?", "%s"), parameters)
+            names = [column.name for column in cursor_pg.description or ()]
+            return [_normal(dict(zip(names, row, strict=True))) for row in (cursor_pg.fetchall() if names else ())]
+
+    def runs(self) -> list[Row]:
+        """All runs, oldest first."""
+        return self.query("SELECT * FROM gateway_run ORDER BY received_at, id")
+
+    def run(self, run_id: str) -> Row | None:
+        """One run by its id, as it stands in ``x-request-id``."""
+        rows = self.query("SELECT * FROM gateway_run WHERE id = ?", self._id(run_id))
+        return rows[0] if rows else None
+
+    def notes(self, run_id: str) -> list[Row]:
+        """The notes of one run."""
+        return self.query("SELECT * FROM gateway_run_note WHERE run_id = ? ORDER BY at", self._id(run_id))
+
+    def ended(self, run_id: str, *, within: float = 10) -> Row:
+        """Wait for the run's end and return its row."""
+
+        def find() -> Row | None:
+            row = self.run(run_id)
+            return row if row and row["status"] not in ("queued", "running") else None
+
+        return wait_for(find, within=within, what=f"the end of run {run_id}")
+
+    def _id(self, run_id: str) -> str:
+        return uuid.UUID(run_id).hex if self.kind == "sqlite" else run_id
+
+    def _as_owner(self, sql: str) -> None:
+        import psycopg
+
+        with psycopg.connect(services.POSTGRES_URL, autocommit=True) as connection:
+            connection.execute(sql)  # type: ignore[call-overload]  # names are ours
+
+
+def _normal(row: Row) -> Row:
+    for name, value in row.items():
+        if name in ("id", "run_id") and isinstance(value, str):
+            row[name] = str(uuid.UUID(value))
+        elif isinstance(value, uuid.UUID):
+            row[name] = str(value)
+        elif name in _TIMES and isinstance(value, str):
+            row[name] = datetime.fromisoformat(value).replace(tzinfo=UTC)
+        elif name in ("delivered", "streaming") and value is not None:
+            row[name] = bool(value)
+    return row
+
+
+def base_env() -> dict[str, str]:
+    """The environment of every process under test: nothing of the tester's own."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START") if name in os.environ}
+    return (
+        kept
+        | {"SECRET_KEY": "only-for-tests", "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
+        | {"GATEWAY_CONFIG": "tests.e2e.config.CONFIG"}
+    )
+
+
+@dataclass
+class Gateway:
+    """A running server."""
+
+    store: Store
+    config: dict[str, Any]
+    folder: Path
+    application: str = "gateway_project.asgi:application"
+    environment: dict[str, str] = field(default_factory=dict)
+    cwd: Path = ROOT
+    port: int = 0
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def key(self) -> str:
+        """The API key that it knows."""
+        return self.store.key
+
+    @property
+    def log(self) -> str:
+        """All that it printed so far."""
+        return self._log_path.read_text(errors="replace")
+
+    @property
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Our own log lines, which are JSON."""
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> "Gateway":
+        """Start daphne on a free port and wait until it listens."""
+        config_path = self.folder / "config.py"
+        config_path.write_text(f"GATEWAY = {self.config!r}\n")
+        env = base_env() | {"DATABASE_URL": self.store.url, "GATEWAY_CONFIG": str(config_path)} | self.environment
+        daphne = str(Path(sys.executable).with_name("daphne"))
+        with self._log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [daphne, "-p", "0", self.application], cwd=self.cwd, env=env, stdout=log, stderr=subprocess.STDOUT
+            )
+        self.port = wait_for(self._listening, within=30, what="the server's start")
+        return self
+
+    def terminate(self, *, within: float = 30) -> int:
+        """Send SIGTERM and return the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(within)
+
+    def stop(self) -> None:
+        """End the process, whatever it takes."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def _log_path(self) -> Path:
+        return self.folder / "server.log"
+
+    def _listening(self) -> int | None:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server did not start:\n{self.log}")
+        found = _PORT.search(self.log)
+        return int(found[1]) if found else None
