@@ -200,9 +200,10 @@ class ActiveRun:
         async with aclosing(self._agent.run(self._request, self.signal)) as events:
             async for event in events:
                 self._observe(event)
-                await self._outlet.write(event)
                 if self._ended:
                     return  # Recorded as unresponsive: close the generator, it yields for nobody.
+                if not self.signal.aborted:
+                    await self._outlet.write(event)
         if not self._finishes and not self.signal.aborted:
             raise AgentMisbehaved("The agent ended without finishing its answer.")
 

@@ -1,4 +1,4 @@
-"""Route × streaming × way of leaving × phase: the agent stops, and the record says so."""
+"""Route by streaming by way of leaving by phase: the agent stops, and the record says so."""
 
 from typing import Any
 

@@ -1,0 +1,141 @@
+"""The journal's promises: durable when it says so, in order, nothing lost with a bad neighbour."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, OperationalError
+
+from gateway_project.runs.journal import Change, CloseRun, InsertRun, Journal, JournalUnavailable, Query
+from gateway_project.runs.models import Run
+from gateway_project.runs.vocabulary import RunStatus
+from tests.runs.records import make_record
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class CountingJournal(Journal):
+    """Remembers the batches that it commits."""
+
+    def __init__(self, alias: str, **options: Any) -> None:
+        super().__init__(alias, **options)
+        self.batches: list[int] = []
+
+    def seal(self, changes: Sequence[Change]) -> None:
+        self.batches.append(len(changes))
+
+
+@dataclass
+class Gate:
+    """A change at which the writer waits until it is opened."""
+
+    opened: threading.Event = field(default_factory=threading.Event)
+    reached: threading.Event = field(default_factory=threading.Event)
+
+    def apply(self, connection: Any) -> None:
+        self.reached.set()
+        assert self.opened.wait(10)
+
+
+@dataclass
+class Unreachable:
+    """A change that finds no database so many times."""
+
+    failures: int
+
+    def apply(self, connection: Any) -> str:
+        if self.failures:
+            self.failures -= 1
+            raise OperationalError("server closed the connection unexpectedly")
+        return "written"
+
+
+@pytest.fixture
+def journal() -> Iterator[CountingJournal]:
+    made = CountingJournal("default", capacity=200, retry_seconds=0.01)
+    yield made
+    assert made.stop(10)
+
+
+async def test_a_change_is_durable_when_write_returns(journal: Journal) -> None:
+    record = make_record()
+    await journal.write(InsertRun(record), within=10)
+    assert await Run.objects.aget(pk=record.id)
+
+
+async def test_changes_that_wait_share_a_commit_and_keep_their_order(journal: CountingJournal) -> None:
+    gate = Gate()
+    journal.submit(gate)
+    await asyncio.to_thread(gate.reached.wait, 10)
+    records = [make_record() for _ in range(50)]
+    ends = [replace(record, status=RunStatus.COMPLETED) for record in records]
+    inserts = [journal.submit(InsertRun(record)) for record in records]
+    closes = [journal.submit(CloseRun(end)) for end in ends]
+    gate.opened.set()
+    await asyncio.gather(*inserts)
+    assert all(await asyncio.gather(*closes))
+    assert journal.batches == [1, 100]
+    assert await Run.objects.filter(status=RunStatus.COMPLETED).acount() == 50
+
+
+async def test_a_bad_change_costs_only_itself(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate()
+    journal.submit(gate)
+    record, other = make_record(), make_record()
+    futures = [journal.submit(InsertRun(r)) for r in (record, record, other)]
+    gate.opened.set()
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), IntegrityError, type(None)]
+    assert await Run.objects.acount() == 2
+    assert [record.message for record in caplog.records] == ["journal.change_refused"]
+
+
+async def test_while_the_database_is_away_changes_wait_and_are_written_when_it_is_back(journal: Journal) -> None:
+    assert await journal.write(Unreachable(failures=3), within=10) == "written"
+    assert journal.available
+
+
+async def test_write_says_so_when_the_database_does_not_answer_in_time(journal: Journal) -> None:
+    gate = Gate()
+    journal.submit(gate)
+    record = make_record()
+    with pytest.raises(JournalUnavailable, match="does not answer"):
+        await journal.write(InsertRun(record), within=0.05)
+    gate.opened.set()
+    await journal.write(Query(lambda connection: None), within=10)
+    assert await Run.objects.filter(pk=record.id).aexists(), "the change itself must not be lost"
+
+
+async def test_what_waits_is_bounded(journal: Journal) -> None:
+    gate = Gate()
+    journal.submit(gate)
+    await asyncio.to_thread(gate.reached.wait, 10)
+    for _ in range(200):
+        journal.submit(Query(lambda connection: None))
+    with pytest.raises(JournalUnavailable, match="too many"):
+        await journal.write(Query(lambda connection: None), within=10)
+    gate.opened.set()
+
+
+async def test_whoever_awaits_may_leave_without_taking_the_change_along(journal: Journal) -> None:
+    gate = Gate()
+    journal.submit(gate)
+    record = make_record()
+    waiting = asyncio.ensure_future(journal.write(InsertRun(record), within=10))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    gate.opened.set()
+    await journal.write(Query(lambda connection: None), within=10)
+    assert await Run.objects.filter(pk=record.id).aexists()
+
+
+async def test_stop_writes_what_waits() -> None:
+    journal = Journal("default")
+    records = [make_record() for _ in range(20)]
+    for record in records:
+        journal.submit(InsertRun(record))
+    assert await asyncio.to_thread(journal.stop, 10)
+    assert await Run.objects.acount() == 20

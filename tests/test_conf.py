@@ -1,0 +1,82 @@
+"""``GATEWAY``: what is wrong is said, with what may have been meant."""
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from gateway_project import conf
+
+SCRIPTED = {"BACKEND": "gateway_project.agents.scripted.ScriptedAgent"}
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    settings, problems = conf.read({"AGENTS": {"a": SCRIPTED}})
+    assert problems == []
+    assert settings is not None
+    assert (settings.GRACE_SECONDS, settings.DRAIN_SECONDS, settings.HEARTBEAT_SECONDS) == (5, 20, 15)
+    assert (settings.TIMEOUT_SECONDS, settings.KEEPALIVE_SECONDS) == (600, 75)
+    assert (settings.LIMITS.BODY_BYTES, settings.LIMITS.QUEUED_RUNS, settings.LIMITS.QUEUE_SECONDS) == (
+        10 * 1024 * 1024,
+        100,
+        30,
+    )
+
+
+WRONG: list[tuple[Any, str, str | None]] = [
+    ([], "must be a dict", None),
+    ({"AGENT": {}}, "is not a known key", "Did you mean 'AGENTS'?"),
+    ({"AGENTS": {"a": {"BACKEN": "x"}}}, "needs a 'BACKEND'", None),
+    ({"AGENTS": {"a": SCRIPTED | {"OPTION": {}}}}, "is not a known key", "Did you mean 'OPTIONS'?"),
+    ({"AGENTS": {"a/b": SCRIPTED}}, "without '/'", None),
+    ({"AGENTS": {"a": SCRIPTED | {"ON_DISCONNECT": "linger"}}}, "linger:SECONDS", "Did you mean 'linger'?"),
+    ({"AGENTS": {"a": SCRIPTED | {"ON_DISCONNECT": "cancle"}}}, "must be 'cancel'", "Did you mean 'cancel'?"),
+    ({"AGENTS": {"support": SCRIPTED}, "DEFAULT_AGENT": "suport"}, "no agent", "Did you mean 'support'?"),
+    ({"AGENTS": {"support": SCRIPTED}, "MODELS": {"m": "suport/x"}}, "no agent", "Did you mean 'support'?"),
+    ({"DATABASE": "defautl"}, "no database alias", "Did you mean 'default'?"),
+    ({"LIMITS": {"QUEUE_SECOND": 1}}, "is not a known key", "Did you mean 'QUEUE_SECONDS'?"),
+    ({"LIMITS": {"QUEUED_RUNS": "many"}}, "must be a number", None),
+    ({"LIMITS": {"QUEUED_RUNS": 1.5}}, "must be a number", None),
+    ({"GRACE_SECONDS": True}, "must be a number", None),
+    ({"GRACE_SECONDS": -1}, "must not be negative", None),
+    ({"GRACE_SECONDS": None}, "must not be None", None),
+    ({"CORS_ORIGINS": "https://x"}, "must be a list of strings", None),
+    ({"DEFAULT_AGENT": 1}, "must be a string", None),
+    ({"MODELS": ["a"]}, "must be a dict", None),
+]
+
+
+@pytest.mark.parametrize(("raw", "message", "hint"), WRONG)
+def test_every_wrong_setting_is_told(raw: Any, message: str, hint: str | None) -> None:
+    settings, problems = conf.read(raw)
+    assert settings is None
+    assert message in problems[0].message
+    assert problems[0].hint == hint or hint is None
+
+
+def test_the_system_check_tells_them_too() -> None:
+    with override_settings(GATEWAY={"AGENTS": {"a": {"BACKEND": "gateway_project.agents.scripted.ScriptdAgent"}}}):
+        [error] = [message for message in run_checks(tags=["gateway"]) if message.id == "gateway.E004"]
+    assert error.hint == "Did you mean 'ScriptedAgent'?"
+
+
+def test_a_process_does_not_run_with_wrong_settings() -> None:
+    with override_settings(GATEWAY={"GRACE_SECOND": 1}), pytest.raises(ImproperlyConfigured, match="GRACE_SECONDS"):
+        conf.gateway_settings()
+
+
+def test_settings_are_read_again_when_they_change() -> None:
+    with override_settings(GATEWAY={"GRACE_SECONDS": 1}):
+        assert conf.gateway_settings().GRACE_SECONDS == 1
+    with override_settings(GATEWAY={"GRACE_SECONDS": 2}):
+        assert conf.gateway_settings().GRACE_SECONDS == 2
+
+
+@pytest.mark.parametrize(("value", "kind"), [("cancel", "cancel"), ("finish", "finish"), ("linger:30", "linger")])
+def test_what_to_do_on_a_disconnect(value: str, kind: str) -> None:
+    settings, problems = conf.read({"AGENTS": {"a": SCRIPTED | {"ON_DISCONNECT": value}}})
+    assert not problems
+    assert settings is not None
+    assert settings.AGENTS["a"].on_disconnect == kind
