@@ -40,6 +40,13 @@ def _check_apps() -> Iterable[CheckMessage]:
     for name in _NEEDED_APPS:
         if not apps.is_installed(name):
             yield Error(f"{name!r} is not in INSTALLED_APPS; the endpoints need it.", id="gateway.E003")
+    for config in apps.get_app_configs():
+        if config.name == "responses" and hasattr(config.module, "activate"):
+            yield Error(
+                "'responses' in INSTALLED_APPS is the mocking library of that name, not the gateway's endpoint.",
+                hint="Write 'gateway_project.responses', the endpoint's name where the gateway is installed.",
+                id="gateway.E010",
+            )
 
 
 def _check_backend(name: str, entry: conf.AgentSettings) -> Iterable[CheckMessage]:

@@ -89,7 +89,7 @@ def _admin_password(secret: _Secrets) -> str | None:
     password = secret.get("ADMIN_PASSWORD", lambda: secrets.token_urlsafe(12))
     user = users.filter(username=ADMIN_NAME).first()
     if user is None:
-        users.create_superuser(ADMIN_NAME, None, password)  # type: ignore[attr-defined]  # the user model's manager
+        users.create_superuser(ADMIN_NAME, None, password)
     elif not user.check_password(password):
         return None
     return password

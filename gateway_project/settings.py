@@ -128,8 +128,7 @@ if os.environ.get("REDIS_URL"):
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = True  # the admin's files are found where they are installed; nothing to collect
+WHITENOISE_USE_FINDERS = True  # the admin's files are served from where they are installed: nothing to collect
 
 LOGGING = {
     "version": 1,

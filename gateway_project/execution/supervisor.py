@@ -8,6 +8,7 @@ from dataclasses import replace
 from gateway_project import clock, ids
 from gateway_project.agents.base import Agent
 from gateway_project.agents.errors import AgentError
+from gateway_project.agents.registry import registry
 from gateway_project.agents.request import AgentRequest
 from gateway_project.conf import AgentSettings, GatewaySettings, gateway_settings
 from gateway_project.execution.active_run import ActiveRun
@@ -104,6 +105,7 @@ class Supervisor:
                 run.abort(AbortCause.SHUTDOWN)
             await self._wait_for_runs(self._longest_grace() + 1)
         await self._abort_watch.stop()
+        await registry().close()
         written = await asyncio.to_thread(self.journal.stop, self.settings.JOURNAL_SECONDS)
         if not written:
             logger.error("supervisor.journal_incomplete", extra={"waiting": self.journal.waiting})

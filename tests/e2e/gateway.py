@@ -132,7 +132,7 @@ class Store:
         import psycopg
 
         with psycopg.connect(services.POSTGRES_URL, autocommit=True) as connection:
-            connection.execute(sql)  # type: ignore[call-overload]  # names are ours
+            connection.execute(sql)
 
 
 def _normal(row: Row) -> Row:

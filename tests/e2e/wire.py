@@ -36,8 +36,8 @@ class Client:
     opened: "ClassVar[list[Client]]" = []
 
     def __init__(self, port: int, *, timeout: float = 20) -> None:
-        Client.opened.append(self)
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        Client.opened.append(self)
         self.buffer = b""
 
     def send(

@@ -133,12 +133,13 @@ def test_fact_7_small_pipelined_requests_are_both_answered(gateway: Gateway, rou
 def test_fact_12_a_burst_of_connections_finds_room_in_the_backlog(make_gateway: MakeGateway) -> None:
     gateway = make_gateway()
     clients: list[Client] = []
-    gateway.process and gateway.process.send_signal(signal.SIGSTOP)
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGSTOP)
     try:
         # Nobody accepts now: with Twisted's backlog of 50 the rest would wait for a second SYN.
         clients.extend(Client(gateway.port, timeout=0.9) for _ in range(300))
     finally:
-        gateway.process and gateway.process.send_signal(signal.SIGCONT)
+        gateway.process.send_signal(signal.SIGCONT)
     for client in clients:
         client.close()
     assert len(clients) == 300

@@ -1,0 +1,1 @@
+"""Tests of what can run: the contract, the registry, and each backend."""

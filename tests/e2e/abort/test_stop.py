@@ -1,0 +1,153 @@
+"""Everybody else who can stop a run, and what the client that is still there is told."""
+
+import signal
+
+import pytest
+
+from tests.e2e.abort.test_matrix import open_run, run_ids
+from tests.e2e.conftest import MakeGateway
+from tests.e2e.gateway import Gateway, base_env, manage, wait_for
+from tests.e2e.routes import Route
+from tests.e2e.wire import Client, ask
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_run_that_takes_too_long_is_stopped_and_the_client_is_told(
+    gateway: Gateway, route: Route, stream: bool
+) -> None:
+    client = Client(gateway.port)
+    client.send("POST", route.path, key=gateway.key, body=route.body("hasty/slow-3000x20ms", stream=stream))
+    reply = client.read_reply()
+    if stream:
+        assert reply.status == 200
+        error = route.stream_error(reply.events)
+        assert reply.events[-1] == "[DONE]"
+    else:
+        assert (reply.status, reply.headers["x-should-retry"]) == (504, "false")
+        error = reply.json["error"]
+    assert error is not None
+    assert error["code"] == "run_timeout"
+    row = gateway.store.ended(reply.headers["x-request-id"])
+    assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "timeout", "stopped")
+
+
+def test_a_timeout_before_the_first_byte_of_a_stream_is_a_status(gateway: Gateway, route: Route) -> None:
+    body = route.body("hasty/think-60000ms", stream=True)
+    reply = ask(gateway.port, "POST", route.path, key=gateway.key, body=body)
+    assert (reply.status, reply.json["error"]["code"]) == (504, "run_timeout")
+
+
+def test_an_operator_cancels_from_another_process(gateway: Gateway, route: Route, stream: bool) -> None:
+    seen = run_ids(gateway)
+    client = Client(gateway.port)
+    client.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-3000x20ms", stream=stream))
+    run = open_run(gateway, seen)
+    env = base_env() | {"DATABASE_URL": gateway.store.url}
+    manage("cancelrun", f"chatcmpl-{run['id'].replace('-', '')}", "--reason", "too dear", env=env)
+    reply = client.read_reply()
+    if stream:
+        error = route.stream_error(reply.events)
+    else:
+        assert (reply.status, reply.headers["x-should-retry"]) == (503, "false")
+        error = reply.json["error"]
+    assert error is not None
+    assert error["code"] == "run_cancelled"
+    row = gateway.store.ended(run["id"])
+    assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "operator_cancelled", "stopped")
+    assert (row["abort_reason"], row["abort_requested_by"].split()[0]) == ("too dear", "command")
+
+
+def test_a_queued_run_can_be_cancelled(gateway: Gateway, route: Route) -> None:
+    seen = run_ids(gateway)
+    holder, waiting = Client(gateway.port), Client(gateway.port)
+    holder.send("POST", route.path, key=gateway.key, body=route.body("narrow/think-60000ms", stream=True))
+    held = open_run(gateway, seen)
+    waiting.send("POST", route.path, key=gateway.key, body=route.body("narrow/echo", stream=True))
+    queued = open_run(gateway, seen, status="queued")
+    manage("cancelrun", queued["id"], env=base_env() | {"DATABASE_URL": gateway.store.url})
+    assert waiting.read_reply().json["error"]["code"] == "run_cancelled"
+    holder.leave("fin")
+    row = gateway.store.ended(queued["id"])
+    assert (row["status"], row["abort_cause"], row["abort_phase"]) == ("aborted", "operator_cancelled", "queued")
+    gateway.store.ended(held["id"])
+
+
+def test_the_end_of_the_server_lets_runs_finish_within_the_drain_time(
+    make_gateway: MakeGateway, route: Route, stream: bool
+) -> None:
+    gateway = make_gateway(DRAIN_SECONDS=20)
+    client = Client(gateway.port)
+    client.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-20x50ms", stream=stream))
+    run = open_run(gateway, set())
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGTERM)
+    reply = client.read_reply()
+    text = route.streamed_text(reply.events) if stream else route.text(reply.json)
+    assert len(text.split()) == 20
+    assert gateway.process.wait(20) == 0
+    row = gateway.store.run(run["id"])
+    assert row is not None
+    assert (row["status"], row["delivered"], row["abort_cause"]) == ("completed", True, "")
+
+
+def test_while_the_server_drains_new_runs_are_refused(make_gateway: MakeGateway, route: Route) -> None:
+    gateway = make_gateway(DRAIN_SECONDS=20)
+    running, kept = Client(gateway.port), Client(gateway.port)
+    kept.send("GET", "/healthz", key=None)
+    kept.read_reply()
+    running.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-60x50ms", stream=True))
+    running.read_until(b"bravo")
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: _refuses_connections(gateway.port), what="the closed listener")
+    kept.send("POST", route.path, key=gateway.key, body=route.body("scripted/echo", stream=False))
+    reply = kept.read_reply()
+    assert (reply.status, reply.json["error"]["code"]) == (503, "shutting_down")
+    assert reply.headers["x-should-retry"] == "true"
+    running.leave("fin")
+    assert gateway.process.wait(20) == 0
+    assert sorted(row["status"] for row in gateway.store.runs()) == ["aborted", "rejected"]
+
+
+def test_the_end_of_the_server_is_told_to_clients_that_stay(
+    make_gateway: MakeGateway, route: Route, stream: bool
+) -> None:
+    gateway = make_gateway(DRAIN_SECONDS=0.1)
+    client = Client(gateway.port)
+    client.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-3000x20ms", stream=stream))
+    run = open_run(gateway, set())
+    if stream:
+        client.read_until(b"bravo")
+        client.buffer = b""
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGTERM)
+    if stream:
+        assert b"shutting_down" in client.read_until(b"[DONE]")
+    else:
+        reply = client.read_reply()
+        assert (reply.status, reply.json["error"]["code"]) == (503, "shutting_down")
+        assert reply.headers["x-should-retry"] == "true"
+    assert gateway.process.wait(20) == 0
+    row = gateway.store.run(run["id"])
+    assert row is not None
+    assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "shutdown", "stopped")
+    assert "Traceback" not in gateway.log
+
+
+def test_an_agent_that_does_not_stop_does_not_hold_up_the_servers_end(make_gateway: MakeGateway, route: Route) -> None:
+    gateway = make_gateway(DRAIN_SECONDS=0)
+    client = Client(gateway.port)
+    client.send("POST", route.path, key=gateway.key, body=route.body("scripted/stubborn-60000ms", stream=True))
+    client.read_until(b"never")
+    assert gateway.terminate(within=20) == 0
+    [row] = gateway.store.runs()
+    assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "shutdown", "unresponsive")
+
+
+def _refuses_connections(port: int) -> bool:
+    try:
+        Client(port, timeout=2)
+    except ConnectionRefusedError:
+        return True
+    return False
