@@ -40,7 +40,7 @@ def logprobs_object(tokens: tuple[TokenLogprob, ...]) -> list[dict[str, Any]]:
 
 
 def _token(token: TokenLogprob) -> dict[str, Any]:
-    return {"token": token.token, "logprob": token.logprob, "bytes": list(token.bytes) if token.bytes else None}
+    return {"token": token.token, "logprob": token.logprob, "bytes": None if token.bytes is None else list(token.bytes)}
 
 
 class ToolCallIndexes:

@@ -7,17 +7,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field as Constraint
+from pydantic import Tag
 
 from gateway_project.agents.request import (
     AgentRequest,
-    ContentPart,
     FunctionTool,
-    Message,
-    RefusalPart,
-    RequestedToolCall,
     ResponseFormat,
     Sampling,
-    TextPart,
     ToolChoice,
 )
 from gateway_project.transport.errors import InvalidValue
@@ -26,84 +22,20 @@ from gateway_project.transport.schema import (
     RECORDED,
     REFUSED,
     Field,
+    Metadata,
+    Penalty,
     RunContext,
     RunRequest,
+    Unsupported,
     WireModel,
+    by_type,
+    refused,
     refused_unless,
 )
 
+from .messages import ChatMessage, conversation
+
 FunctionName = Annotated[str, Constraint(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
-
-
-class TextContent(WireModel):
-    """A part of text."""
-
-    type: Literal["text"]
-    text: str
-
-
-class RefusalContent(WireModel):
-    """A part of an assistant message that refused."""
-
-    type: Literal["refusal"]
-    refusal: str
-
-
-AssistantPart = Annotated[TextContent | RefusalContent, Constraint(discriminator="type")]
-
-
-class InstructionMessage(WireModel):
-    """``system`` or ``developer``."""
-
-    role: Literal["system", "developer"]
-    content: str | list[TextContent]
-    name: str | None = None
-
-
-class UserMessage(WireModel):
-    """``user``: text. Images, audio and files are not supported yet and refused by name."""
-
-    role: Literal["user"]
-    content: str | list[TextContent]
-    name: str | None = None
-
-
-class CalledFunction(WireModel):
-    """The function of an earlier call; `arguments` is JSON text."""
-
-    name: str
-    arguments: str
-
-
-class CalledTool(WireModel):
-    """An earlier call of a tool."""
-
-    id: str
-    type: Literal["function"] = "function"
-    function: CalledFunction
-
-
-class AssistantMessage(WireModel):
-    """``assistant``: text, a refusal, calls."""
-
-    role: Literal["assistant"]
-    content: str | list[AssistantPart] | None = None
-    refusal: str | None = None
-    tool_calls: list[CalledTool] | None = None
-    name: str | None = None
-
-
-class ToolMessage(WireModel):
-    """``tool``: the result of a call."""
-
-    role: Literal["tool"]
-    content: str | list[TextContent]
-    tool_call_id: str
-
-
-ChatMessage = Annotated[
-    InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Constraint(discriminator="role")
-]
 
 
 class FunctionDefinition(WireModel):
@@ -115,11 +47,16 @@ class FunctionDefinition(WireModel):
     strict: bool | None = None
 
 
-class Tool(WireModel):
+class FunctionToolParam(WireModel):
     """A tool that the client offers."""
 
     type: Literal["function"]
     function: FunctionDefinition
+
+
+Tool = Annotated[
+    Annotated[FunctionToolParam, Tag("function")] | Annotated[Unsupported, Tag("unsupported")], by_type("function")
+]
 
 
 class NamedFunction(WireModel):
@@ -133,6 +70,11 @@ class NamedToolChoice(WireModel):
 
     type: Literal["function"]
     function: NamedFunction
+
+
+NamedChoice = Annotated[
+    Annotated[NamedToolChoice, Tag("function")] | Annotated[Unsupported, Tag("unsupported")], by_type("function")
+]
 
 
 class JSONSchema(WireModel):
@@ -157,7 +99,6 @@ class StreamOptions(WireModel):
     include_usage: bool | None = None
 
 
-Penalty = Annotated[float, Constraint(ge=-2, le=2)] | None
 TokenLimit = Annotated[int, Constraint(ge=1)] | None
 StopSequence = Annotated[str, Constraint(min_length=1)]
 
@@ -193,6 +134,7 @@ class ChatCompletionRequest(RunRequest):
         "safety_identifier": RECORDED,
         "prompt_cache_key": RECORDED,
         "prompt_cache_retention": RECORDED,
+        "prompt_cache_options": RECORDED,
         "service_tier": RECORDED,
         "prediction": RECORDED,
         "store": RECORDED,
@@ -201,12 +143,13 @@ class ChatCompletionRequest(RunRequest):
         "functions": REFUSED,
         "function_call": refused_unless("none", "auto"),
         "web_search_options": REFUSED,
+        "moderation": REFUSED,
     }
 
     messages: Annotated[list[ChatMessage], Constraint(min_length=1)]
     stream_options: StreamOptions | None = None
     tools: Annotated[list[Tool], Constraint(max_length=128)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: Format | None = None
     max_completion_tokens: TokenLimit = None
@@ -221,14 +164,27 @@ class ChatCompletionRequest(RunRequest):
     frequency_penalty: Penalty = None
     seed: Annotated[int, Constraint(ge=-(2**63), lt=2**63)] | None = None
     logit_bias: dict[str, Annotated[float, Constraint(ge=-100, le=100)]] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
+    user: str | None = None
+    safety_identifier: Annotated[str, Constraint(max_length=64)] | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
+    service_tier: str | None = None
+    prediction: dict[str, Any] | None = None
+    store: bool | None = None
 
     @property
     def include_usage(self) -> bool:
         """Whether the stream ends with a chunk of usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
+
+    def recorded(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Of a prediction only that there was one: it is content, which the record of a run does not keep."""
+        recorded = super().recorded(payload)
+        return recorded | {"prediction": True} if "prediction" in recorded else recorded
 
     def agent_request(self, context: RunContext) -> AgentRequest:
         """The same in no endpoint's dialect."""
@@ -236,8 +192,8 @@ class ChatCompletionRequest(RunRequest):
         return AgentRequest(
             run_id=context.run_id,
             model=context.model,
-            messages=tuple(_message(message) for message in self.messages),
-            tools=tuple(_tool(tool) for tool in self.tools or ()),
+            messages=conversation(self.messages),
+            tools=self._tools(),
             tool_choice=self._tool_choice(),
             parallel_tool_calls=self.parallel_tool_calls is not False,
             response_format=self._response_format(),
@@ -266,39 +222,40 @@ class ChatCompletionRequest(RunRequest):
             raise InvalidValue("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
         if self.top_logprobs and not self.logprobs:
             raise InvalidValue("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
-        names = {tool.function.name for tool in self.tools or ()}
+        if isinstance(self.tool_choice, Unsupported):
+            raise refused(self.tool_choice, "Choices", "tool_choice")
+        names = {tool.name for tool in self._tools()}
         if isinstance(self.tool_choice, NamedToolChoice) and self.tool_choice.function.name not in names:
             raise InvalidValue(f"No tool is named {self.tool_choice.function.name!r}.", param="tool_choice")
         if self.tool_choice == "required" and not names:
             raise InvalidValue("'tool_choice' is 'required' but there are no tools.", param="tool_choice")
         if self.response_format and self.response_format.type == "json_schema" and not self.response_format.json_schema:
             raise InvalidValue("'json_schema' is missing.", param="response_format.json_schema")
-        self._check_tool_results()
 
-    def _check_tool_results(self) -> None:
-        asked: set[str] = set()
-        for index, message in enumerate(self.messages):
-            if isinstance(message, AssistantMessage):
-                if message.content is None and message.refusal is None and not message.tool_calls:
-                    param = f"messages[{index}].content"
-                    raise InvalidValue("An assistant message needs content or tool_calls.", param=param)
-                asked.update(call.id for call in message.tool_calls or ())
-            elif isinstance(message, ToolMessage) and message.tool_call_id not in asked:
-                raise InvalidValue(
-                    f"No earlier assistant message has a tool call with the id {message.tool_call_id!r}.",
-                    param=f"messages[{index}].tool_call_id",
-                )
+    def _tools(self) -> tuple[FunctionTool, ...]:
+        tools = []
+        for index, tool in enumerate(self.tools or ()):
+            if isinstance(tool, Unsupported):
+                raise refused(tool, "Tools", f"tools[{index}]")
+            function = tool.function
+            tools.append(FunctionTool(function.name, function.description, function.parameters, function.strict))
+        return tuple(tools)
 
     def _tool_choice(self) -> ToolChoice:
-        if isinstance(self.tool_choice, NamedToolChoice):
-            return ToolChoice("function", self.tool_choice.function.name)
-        return ToolChoice(self.tool_choice or "auto")
+        match self.tool_choice:
+            case NamedToolChoice():
+                return ToolChoice("function", self.tool_choice.function.name)
+            case "none" | "auto" | "required":
+                return ToolChoice(self.tool_choice)
+            case _:
+                return ToolChoice("auto")
 
     def _response_format(self) -> ResponseFormat:
         wanted = self.response_format
-        if wanted is None or wanted.json_schema is None:
+        if wanted is None or wanted.type != "json_schema":
             return ResponseFormat(wanted.type if wanted else "text")
         schema = wanted.json_schema
+        assert schema is not None, "checked across fields"
         return ResponseFormat(
             "json_schema",
             name=schema.name,
@@ -306,33 +263,3 @@ class ChatCompletionRequest(RunRequest):
             strict=schema.strict,
             description=schema.description,
         )
-
-
-def _message(message: InstructionMessage | UserMessage | AssistantMessage | ToolMessage) -> Message:
-    content = _content(message.content)
-    match message:
-        case AssistantMessage():
-            if message.refusal is not None:
-                content = (*content, RefusalPart(message.refusal))
-            calls = tuple(
-                RequestedToolCall(call.id, call.function.name, call.function.arguments)
-                for call in message.tool_calls or ()
-            )
-            return Message("assistant", content, name=message.name, tool_calls=calls)
-        case ToolMessage():
-            return Message("tool", content, tool_call_id=message.tool_call_id)
-        case _:
-            return Message(message.role, content, name=message.name)
-
-
-def _content(content: str | list[TextContent] | list[AssistantPart] | None) -> tuple[ContentPart, ...]:
-    if content is None:
-        return ()
-    if isinstance(content, str):
-        return (TextPart(content),)
-    return tuple(TextPart(p.text) if isinstance(p, TextContent) else RefusalPart(p.refusal) for p in content)
-
-
-def _tool(tool: Tool) -> FunctionTool:
-    function = tool.function
-    return FunctionTool(function.name, function.description, function.parameters, function.strict)

@@ -1,8 +1,9 @@
 """The endpoint app of Responses."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
 from gateway_project import endpoints
 
@@ -17,4 +18,7 @@ class ResponsesConfig(endpoints.EndpointConfig):
 
     def http_routes(self) -> Iterable[URLPattern]:
         """The endpoint's one path."""
-        return ()
+        from .consumer import ResponsesConsumer
+
+        consumer: Any = ResponsesConsumer.as_asgi()
+        return (path("v1/responses", consumer),)

@@ -1,6 +1,7 @@
 """The direct outlet: what a run says goes through the endpoint's encoder to the client that waits for it."""
 
 import asyncio
+from collections.abc import Callable
 
 from gateway_project.agents.events import AgentEvent
 from gateway_project.execution.outlet import Completed, OutletStats, RunResult
@@ -27,7 +28,7 @@ class DirectOutlet:
         self._heartbeat_seconds = heartbeat_seconds if isinstance(encoder, StreamEncoder) else 0
         self._heartbeat: asyncio.TimerHandle | None = None
         self._closed = False
-        self._busy = False
+        self._sending = asyncio.Lock()
         self._beats: set[asyncio.Task[None]] = set()
 
     def started(self) -> None:
@@ -42,22 +43,20 @@ class DirectOutlet:
         if isinstance(self._encoder, BodyEncoder):
             self._encoder.event(event)
             return
-        data = self._encoder.event(event)
-        if data:
-            await self._stream(data, more=True)
+        encoder = self._encoder
+        await self._stream(lambda: encoder.event(event))
 
     async def end(self, result: RunResult) -> bool:
         """Send the last word: the rest of the answer, an error frame, or an error reply."""
         if self._closed:
             return False
         self._close()
-        if self._connection.started or (isinstance(result, Completed) and isinstance(self._encoder, StreamEncoder)):
-            assert isinstance(self._encoder, StreamEncoder)
-            prologue = b"" if self._connection.started else self._encoder.open()
-            return await self._stream(prologue + self._encoder.close(result), more=False, prologue=False)
-        if isinstance(result, Completed):
-            assert isinstance(self._encoder, BodyEncoder)
-            return await self._reply(200, self._encoder.body(result))
+        encoder = self._encoder
+        if isinstance(encoder, StreamEncoder) and (self._connection.started or isinstance(result, Completed)):
+            return await self._stream(lambda: encoder.close(result), more=False)
+        if isinstance(encoder, BodyEncoder) and isinstance(result, Completed):
+            return await self._reply(200, encoder.body(result))
+        assert not isinstance(result, Completed)
         error = error_of(result)
         return await self._reply(error.status, sse.dumps(envelope(error)), error_headers(error))
 
@@ -66,20 +65,25 @@ class DirectOutlet:
         self._close()
         self._connection.lost()
 
-    async def _stream(self, data: bytes, *, more: bool, prologue: bool = True) -> bool:
-        if not self._connection.started:
-            assert isinstance(self._encoder, StreamEncoder)
-            if prologue:
+    async def _stream(self, encode: Callable[[], bytes], *, more: bool = True) -> bool:
+        """Send what `encode` makes, after status, headers and the stream's opening if it is the first.
+
+        One at a time: the run's task, a heartbeat and the last word may come together.
+        """
+        async with self._sending:
+            data = encode()
+            if more and not data:
+                return True
+            if not self._connection.started:
+                assert isinstance(self._encoder, StreamEncoder)
                 data = self._encoder.open() + data
-            self.stats.http_status = 200
-            await self._connection.start(200, sse.HEADERS)
-        self._busy = True
-        try:
-            return await self._connection.write(data, more=more)
-        finally:
-            self._busy = False
-            self.stats.bytes = self._connection.bytes_sent
-            self._schedule_heartbeat()
+                self.stats.http_status = 200
+                await self._connection.start(200, sse.HEADERS)
+            try:
+                return await self._connection.write(data, more=more)
+            finally:
+                self.stats.bytes = self._connection.bytes_sent
+                self._schedule_heartbeat()
 
     async def _reply(self, status: int, body: bytes, headers: Headers = ()) -> bool:
         self.stats.http_status = status
@@ -97,14 +101,14 @@ class DirectOutlet:
 
     def _beat(self) -> None:
         """A comment keeps load balancers from cutting a silent stream, and finds a client that vanished."""
-        if self._closed or self._busy:
+        if self._closed or self._sending.locked():
             return
         beat = asyncio.get_running_loop().create_task(self._send_heartbeat(), name="gateway:heartbeat")
         self._beats.add(beat)
         beat.add_done_callback(self._beats.discard)
 
     async def _send_heartbeat(self) -> None:
-        await self._stream(sse.HEARTBEAT, more=True)
+        await self._stream(lambda: sse.HEARTBEAT)
 
     def _close(self) -> None:
         self._closed = True

@@ -1,13 +1,15 @@
 """How a request's JSON becomes a checked request: pydantic models, and one table of fields an endpoint."""
 
+import json
 import uuid
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, ValidationError
+from pydantic import Field as Constraint
 from pydantic_core import ErrorDetails
 
 from gateway_project.access.principal import Principal
@@ -41,6 +43,10 @@ def refused_unless(*harmless: Any) -> Field:
     return Field(Treatment.REFUSED, (None, *harmless))
 
 
+RECORDED_CHARACTERS = 512
+"""How much of a recorded text is kept; no field of either schema that is recorded may be longer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """What a request needs besides itself to become an `AgentRequest`."""
@@ -54,6 +60,33 @@ class WireModel(BaseModel):
     """A part of a request: strict types, unknown keys tolerated (real clients send more than the schema says)."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
+
+
+Penalty = Annotated[float, Constraint(ge=-2, le=2)] | None
+Label = Annotated[str, Constraint(max_length=64)]
+Metadata = Annotated[dict[Label, Annotated[str, Constraint(max_length=512)]], Constraint(max_length=16)]
+"""Shapes that both protocols share."""
+
+
+class Unsupported(WireModel):
+    """Something of a type that is not supported here: it is let through the schema, to be refused by name."""
+
+    type: str
+
+
+def by_type(*known: str) -> Discriminator:
+    """Tells the branches of a union apart by ``type``; every other type has the tag ``unsupported``."""
+
+    def kind(value: Any) -> str:
+        found = value.get("type") if isinstance(value, dict) else None
+        return found if found in known else "unsupported"
+
+    return Discriminator(kind)
+
+
+def refused(thing: Unsupported, things: str, where: str) -> UnsupportedParameter:
+    """The error that names a type which is not supported."""
+    return UnsupportedParameter(f"{things} of type {thing.type!r} are not supported here.", param=f"{where}.type")
 
 
 class RunRequest(WireModel):
@@ -84,7 +117,7 @@ class RunRequest(WireModel):
     def recorded(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """What of `payload` goes into the record without being bound to anything."""
         return {
-            name: payload[name]
+            name: _bounded(payload[name])
             for name, field in self.fields_table.items()
             if field.treatment is Treatment.RECORDED and payload.get(name) is not None
         }
@@ -98,6 +131,14 @@ class RunRequest(WireModel):
         """
 
 
+def _bounded(value: Any) -> Any:
+    """`value`, or its beginning: a client's megabytes have no place in a run's row."""
+    if isinstance(value, str):
+        return value[:RECORDED_CHARACTERS]
+    spelled = json.dumps(value)
+    return value if len(spelled) <= 20 * RECORDED_CHARACTERS else spelled[:RECORDED_CHARACTERS]
+
+
 def _is_harmless(value: Any, field: Field) -> bool:
     return any(value == harmless and type(value) is type(harmless) for harmless in field.harmless)
 
@@ -106,20 +147,27 @@ def _invalid(error: ValidationError, payload: Mapping[str, Any]) -> InvalidValue
     """The error of a union's branch that got furthest tells most."""
     details = [(_path(item, payload), item) for item in error.errors(include_url=False, include_context=False)]
     path, item = max(details, key=lambda pair: len(pair[0]))
-    code = "missing_required_parameter" if item["type"] == "missing" else "invalid_value"
     param = _spell(path)
-    message = f"Missing required parameter: {param!r}." if item["type"] == "missing" else f"{param}: {item['msg']}."
-    return InvalidValue(message, param=param, code=code)
+    if item["type"] == "missing":
+        message = f"Missing required parameter: {param!r}."
+        return InvalidValue(message, param=param, code="missing_required_parameter")
+    told = "Input should be an object" if item["type"] in _NO_OBJECT else item["msg"]
+    return InvalidValue(f"{param}: {told}.", param=param)
+
+
+_NO_OBJECT = frozenset({"model_type", "model_attributes_type", "dict_type"})
+"""Errors whose own words name our classes."""
 
 
 def _path(item: ErrorDetails, payload: Mapping[str, Any]) -> list[str | int]:
     """The error's place in the payload: pydantic's own names of union branches are left out."""
     path: list[str | int] = []
     here: Any = payload
-    for step in item["loc"]:
+    last = len(item["loc"]) - 1
+    for position, step in enumerate(item["loc"]):
         if _leads_on(here, step):
             here = here[step]
-        elif not (item["type"] == "missing" and step == item["loc"][-1]):
+        elif not (item["type"] == "missing" and position == last):
             continue
         path.append(step)
     return path

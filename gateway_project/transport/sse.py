@@ -19,8 +19,18 @@ HEARTBEAT = b": heartbeat\n\n"
 
 
 def dumps(value: Any) -> bytes:
-    """Compact JSON in UTF-8. Lone surrogates, which UTF-8 cannot hold, become U+FFFD."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    """Compact JSON in UTF-8.
+
+    Surrogates that an agent cut apart are joined again; lone ones, which UTF-8 cannot hold, become U+FFFD.
+
+    Raises:
+        ValueError: for NaN and infinities, which JSON does not have.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def data_event(value: Any) -> bytes:

@@ -73,6 +73,17 @@ async def test_it_streams_text_and_counts_its_tokens(agent: LocalAgent) -> None:
     assert events[-2:] == [Finish("length"), Usage(36, 12, cached_tokens=events[-1].cached_tokens)]  # type: ignore[union-attr]
 
 
+async def test_its_count_is_known_whenever_the_client_leaves(agent: LocalAgent) -> None:
+    words = 0
+    async with aclosing(agent.run(request("Tell me a long story.", max_output_tokens=200), AbortSignal())) as events:
+        async for event in events:
+            words += isinstance(event, TextDelta)
+            if words == 5 and isinstance(event, Usage):
+                break
+    assert isinstance(event, Usage)
+    assert (event.input_tokens, event.output_tokens >= 5) == (36, True)
+
+
 async def test_a_stop_sequence_ends_the_answer_before_it(agent: LocalAgent) -> None:
     events = await answer(agent, request("Tell me about the sea.", max_output_tokens=60, stop=(" and",)))
     assert Finish("stop") in events

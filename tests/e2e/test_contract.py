@@ -126,11 +126,12 @@ def test_a_body_that_cannot_be_read_is_refused(
 
 @pytest.mark.parametrize("key", [None, "sk-nobody", "gw-000000000000-x", "gw--", "\xff\xfe"])
 def test_without_a_key_nothing_runs_and_nothing_is_stored(gateway: Gateway, route: Route, key: str | None) -> None:
-    before = len(gateway.store.runs())
     reply = ask(gateway.port, "POST", route.path, key=key, body=route.body("scripted/echo", stream=False))
     assert (reply.status, reply.json["error"]["code"]) == (401, "invalid_api_key")
     assert reply.headers["www-authenticate"] == "Bearer"
-    assert len(gateway.store.runs()) == before
+    later = post(gateway, route, route.body("scripted/echo", stream=False))
+    gateway.store.ended(later.headers["x-request-id"])
+    assert gateway.store.run(reply.headers["x-request-id"]) is None
     refused = [line for line in gateway.log_lines if line.get("run_id") == reply.headers["x-request-id"]]
     assert [line["event"] for line in refused] == ["request.refused"]
 

@@ -124,7 +124,7 @@ def _packaged_weights() -> Path:
 
 
 def _events(chunk: Mapping[str, Any], tool: FunctionTool | None) -> Iterable[AgentEvent]:
-    """The events of one chunk: text or arguments, the finish, and at the end the usage."""
+    """The events of one chunk: text or arguments, the finish, and the model's own count so far."""
     for choice in chunk["choices"]:
         text = choice["delta"].get("content")
         if text and tool is not None:
@@ -134,10 +134,10 @@ def _events(chunk: Mapping[str, Any], tool: FunctionTool | None) -> Iterable[Age
         reason = choice.get("finish_reason")
         if reason:
             yield Finish(_reason(reason, tool))
-    usage = chunk.get("usage")
-    if usage:
-        cached = usage.get("prompt_tokens_details", {}).get("cached_tokens", 0)
-        yield Usage(usage["prompt_tokens"], usage["completion_tokens"], cached_tokens=cached)
+    count = chunk.get("timings")
+    if count:
+        cached = count["cache_n"]
+        yield Usage(cached + count["prompt_n"], count["predicted_n"], cached_tokens=cached)
 
 
 def _reason(reason: str, tool: FunctionTool | None) -> FinishReason:

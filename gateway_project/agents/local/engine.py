@@ -212,6 +212,7 @@ class Engine:
         request["stream"] = True
         request["stream_options"] = {"include_usage": True}
         request["return_progress"] = True
+        request["timings_per_token"] = True  # the count so far, in case the client leaves
         return request
 
     # -- from here on: on the workers' threads --------------------------------------------------------

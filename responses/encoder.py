@@ -1,0 +1,204 @@
+"""Agent events → the events of a Responses stream, or one ``response`` object. No I/O."""
+
+from typing import Literal, assert_never
+
+from gateway_project.agents.errors import AgentMisbehaved
+from gateway_project.agents.events import (
+    AgentEvent,
+    Finish,
+    FinishReason,
+    MessagePhase,
+    Phase,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolActivity,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from gateway_project.execution.outlet import Aborted, Completed, Failed
+from gateway_project.transport import sse
+from gateway_project.transport.encoder import BodyEncoder, StreamEncoder
+from gateway_project.transport.errors import error_of
+
+from .output import (
+    OUTPUT_TEXT,
+    RAW_REASONING,
+    REASONING_SUMMARY,
+    REFUSAL,
+    FunctionCallItem,
+    ItemStatus,
+    MessageItem,
+    OutputItem,
+    ReasoningItem,
+    WireEvent,
+)
+from .resource import ResponseResource
+
+INCOMPLETE_REASONS: dict[FinishReason, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""The finish reasons that leave a response incomplete, and what it calls them."""
+
+
+class ResponseBuilder:
+    """One answer while it grows. Both encoders use it, so that they cannot disagree.
+
+    At most one item is open: whatever belongs elsewhere closes it and opens the next.
+    """
+
+    def __init__(self, resource: ResponseResource) -> None:
+        self._resource = resource
+        self._items: list[OutputItem] = []
+        self._open: OutputItem | None = None
+        self._phase: Phase | None = None
+        self._calls: set[int] = set()
+        self._finished = False
+        self._next_number = 2  # 0 and 1 are the opening's, which is asked for when the first event is there.
+
+    def opening(self) -> list[WireEvent]:
+        """The response exists, and is worked on."""
+        response = self._resource.snapshot("in_progress")
+        return [
+            {"type": "response.created", "sequence_number": 0, "response": response},
+            {"type": "response.in_progress", "sequence_number": 1, "response": response},
+        ]
+
+    def add(self, event: AgentEvent) -> list[WireEvent]:
+        """What `event` changes. Other choices than the first do not exist here.
+
+        Raises:
+            AgentMisbehaved: for a piece of a tool call that cannot be placed.
+        """
+        if self._finished or getattr(event, "choice", 0) != 0:
+            return []
+        return self._numbered(self._changes(event))
+
+    def end(self, result: Completed | Failed | Aborted) -> list[WireEvent]:
+        """The last events; the very last carries the whole response.
+
+        On a failure ``response.failed`` goes alone: the official Python client stops at an ``error`` event and
+        would never see it. The open item stays ``in_progress`` in it, since ``incomplete`` is only for an item
+        that ran out of tokens (Open Responses, "Items are state machines").
+        """
+        if not isinstance(result, Completed):
+            response = self._resource.snapshot("failed", self._output(), usage=result.usage, error=error_of(result))
+            return self._numbered([{"type": "response.failed", "response": response}])
+        reason = INCOMPLETE_REASONS.get(result.reasons[0])
+        status: Literal["completed", "incomplete"] = "incomplete" if reason else "completed"
+        events = self._close(status)
+        response = self._resource.snapshot(status, self._output(), usage=result.usage, incomplete_reason=reason)
+        return self._numbered([*events, {"type": f"response.{status}", "response": response}])
+
+    def _changes(self, event: AgentEvent) -> list[WireEvent]:
+        match event:
+            case TextDelta() | RefusalDelta():
+                return self._message(event)
+            case ReasoningDelta():
+                return self._reasoning(event)
+            case ToolCallDelta():
+                return self._call_piece(event)
+            case ToolCall():
+                call = FunctionCallItem(len(self._items), event.call_id, event.name)
+                return [*self._begin(call), *call.delta(event.arguments), *self._close("completed")]
+            case MessagePhase():
+                self._phase = event.phase
+                return self._close("completed") if isinstance(self._open, MessageItem) else []
+            case Finish():
+                self._finished = True
+                # An item may only be incomplete if the response is: that is sure at the end, not yet.
+                return [] if event.reason in INCOMPLETE_REASONS else self._close("completed")
+            case Usage() | ToolActivity():
+                return []
+            case _:
+                assert_never(event)
+
+    def _message(self, event: TextDelta | RefusalDelta) -> list[WireEvent]:
+        if not event.text and not event.logprobs:
+            return []
+        events: list[WireEvent] = []
+        item = self._open
+        if not isinstance(item, MessageItem):
+            item = MessageItem(len(self._items), self._phase)
+            events = self._begin(item)
+        if isinstance(event, RefusalDelta):
+            return [*events, *item.delta(REFUSAL, event.text)]
+        return [*events, *item.delta(OUTPUT_TEXT, event.text, event.logprobs or ())]
+
+    def _reasoning(self, event: ReasoningDelta) -> list[WireEvent]:
+        if not event.text:
+            return []
+        events: list[WireEvent] = []
+        item = self._open
+        if not isinstance(item, ReasoningItem):
+            item = ReasoningItem(len(self._items))
+            events = self._begin(item)
+        return [*events, *item.delta(REASONING_SUMMARY if event.summary else RAW_REASONING, event.text)]
+
+    def _call_piece(self, event: ToolCallDelta) -> list[WireEvent]:
+        item = self._open
+        if isinstance(item, FunctionCallItem) and item.index == event.index:
+            return item.delta(event.arguments)
+        if event.index in self._calls:
+            raise AgentMisbehaved("The agent went back to a tool call that it had left.")
+        if event.call_id is None or event.name is None:
+            raise AgentMisbehaved("The agent began a tool call without its id and name.")
+        self._calls.add(event.index)
+        call = FunctionCallItem(len(self._items), event.call_id, event.name, index=event.index)
+        return [*self._begin(call), *call.delta(event.arguments)]
+
+    def _begin(self, item: OutputItem) -> list[WireEvent]:
+        events = self._close("completed")
+        self._open = item
+        self._items.append(item)
+        return [*events, *item.open()]
+
+    def _close(self, status: ItemStatus) -> list[WireEvent]:
+        item, self._open = self._open, None
+        return item.close(status) if item is not None else []
+
+    def _output(self) -> list[WireEvent]:
+        return [item.as_object() for item in self._items]
+
+    def _numbered(self, events: list[WireEvent]) -> list[WireEvent]:
+        first, self._next_number = self._next_number, self._next_number + len(events)
+        return [
+            {"type": event["type"], "sequence_number": number, **event} for number, event in enumerate(events, first)
+        ]
+
+
+class ResponseStreamEncoder(StreamEncoder):
+    """Named events, ``sequence_number`` from 0 without a gap, then ``[DONE]``."""
+
+    def __init__(self, resource: ResponseResource) -> None:
+        self._builder = ResponseBuilder(resource)
+
+    def open(self) -> bytes:
+        """``response.created`` and ``response.in_progress``."""
+        return _frames(self._builder.opening())
+
+    def event(self, event: AgentEvent) -> bytes:
+        """What the event changes, from nothing to a handful of frames."""
+        return _frames(self._builder.add(event))
+
+    def close(self, result: Completed | Failed | Aborted) -> bytes:
+        """The one terminal event, then ``[DONE]``."""
+        return _frames(self._builder.end(result)) + sse.DONE
+
+
+class ResponseBodyEncoder(BodyEncoder):
+    """The object that a stream would have ended with."""
+
+    def __init__(self, resource: ResponseResource) -> None:
+        self._builder = ResponseBuilder(resource)
+
+    def event(self, event: AgentEvent) -> None:
+        """Add one event."""
+        self._builder.add(event)
+
+    def body(self, result: Completed) -> bytes:
+        """The whole answer."""
+        return sse.dumps(self._builder.end(result)[-1]["response"])
+
+
+def _frames(events: list[WireEvent]) -> bytes:
+    return b"".join(sse.named_event(event["type"], event) for event in events)

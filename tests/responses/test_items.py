@@ -1,0 +1,131 @@
+"""The input: items become messages, and what is not supported is refused where it stands."""
+
+from typing import Any
+
+import pytest
+
+from gateway_project.agents.request import Message, RefusalPart, RequestedToolCall, TextPart
+from gateway_project.transport.errors import UnsupportedParameter
+from tests.responses.asking import CALL, RESULT, asked, refusal, user
+
+
+@pytest.mark.compliance("Open Responses", "Chat Inference")
+def test_a_string_is_one_user_message() -> None:
+    assert asked(input="hello").messages == (Message("user", (TextPart("hello"),)),)
+
+
+def test_instructions_lead_as_a_system_message() -> None:
+    assert asked(instructions="Be brief.").messages == (
+        Message("system", (TextPart("Be brief."),)),
+        Message("user", (TextPart("hello"),)),
+    )
+
+
+def test_empty_instructions_are_none() -> None:
+    assert asked(instructions="").messages == asked().messages
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system", "developer"])
+def test_a_message_needs_no_type(role: str) -> None:
+    typed = {"type": "message", "role": role, "content": "hi"}
+    assert asked(input=[typed]).messages == asked(input=[{"role": role, "content": "hi"}]).messages
+    assert asked(input=[typed]).messages[0].role == role
+
+
+def test_parts_of_a_message_keep_their_order_and_kind() -> None:
+    said = [
+        {"type": "output_text", "text": "I ", "annotations": [], "logprobs": []},
+        {"type": "output_text", "text": "thought"},
+        {"type": "refusal", "refusal": "but no"},
+    ]
+    question = [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]
+    assert asked(input=[{"role": "user", "content": question}, {"role": "assistant", "content": said}]).messages == (
+        Message("user", (TextPart("a"), TextPart("b"))),
+        Message("assistant", (TextPart("I "), TextPart("thought"), RefusalPart("but no"))),
+    )
+
+
+@pytest.mark.compliance("Open Responses", "Items")
+def test_items_of_an_answer_are_taken_back_as_they_were_sent() -> None:
+    answer = [
+        {"type": "reasoning", "id": "rs_1", "status": "completed", "summary": [], "content": []},
+        {
+            "type": "message",
+            "id": "msg_1",
+            "status": "completed",
+            "role": "assistant",
+            "phase": "commentary",
+            "content": [{"type": "output_text", "text": "Looking.", "annotations": [], "logprobs": []}],
+        },
+        {**CALL, "id": "fc_1", "status": "completed", "parsed_arguments": {}},
+    ]
+    assert asked(input=[user("weather?"), *answer, RESULT]).messages == (
+        Message("user", (TextPart("weather?"),)),
+        Message("assistant", (TextPart("Looking."),), tool_calls=(RequestedToolCall("call_1", "weather", "{}"),)),
+        Message("tool", (TextPart("sunny"),), tool_call_id="call_1"),
+    )
+
+
+def test_parallel_calls_are_one_assistant_message() -> None:
+    second = {**CALL, "call_id": "call_2"}
+    messages = asked(input=[user("x"), CALL, second, RESULT, {**RESULT, "call_id": "call_2"}]).messages
+    assert [message.role for message in messages] == ["user", "assistant", "tool", "tool"]
+    assert [call.call_id for call in messages[1].tool_calls] == ["call_1", "call_2"]
+
+
+def test_calls_with_a_result_between_them_are_two_assistant_messages() -> None:
+    messages = asked(input=[CALL, RESULT, {**CALL, "call_id": "call_2"}]).messages
+    assert [message.role for message in messages] == ["assistant", "tool", "assistant"]
+
+
+def test_a_result_may_come_in_parts() -> None:
+    parts = [{"type": "input_text", "text": "sun"}, {"type": "input_text", "text": "ny"}]
+    assert asked(input=[CALL, {**RESULT, "output": parts}]).messages[-1].text == "sunny"
+
+
+def test_call_ids_longer_than_the_schema_allows_are_taken_back() -> None:
+    long = "call_" + "x" * 200
+    assert asked(input=[{**CALL, "call_id": long}, {**RESULT, "call_id": long}]).messages[1].tool_call_id == long
+
+
+@pytest.mark.compliance("Open Responses", "Tool Calling")
+@pytest.mark.parametrize("before", [[], [{**CALL, "call_id": "call_other"}]])
+def test_a_result_that_answers_no_call_is_refused(before: list[Any]) -> None:
+    error = refusal(input=[*before, RESULT, CALL])
+    assert (error.status, error.param) == (400, f"input[{len(before)}].call_id")
+
+
+@pytest.mark.parametrize("empty", [[], [{"type": "reasoning", "summary": []}]])
+def test_an_input_with_nothing_to_answer_is_refused(empty: list[Any]) -> None:
+    error = refusal(input=empty)
+    assert (error.status, error.param) == (400, "input")
+
+
+def test_a_missing_input_is_told_as_missing() -> None:
+    assert (refusal(input=None).code, refusal(input=None).param) == ("missing_required_parameter", "input")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "item_reference", "id": "msg_1"},
+        {"type": "compaction", "encrypted_content": "x"},
+        {"type": "web_search_call", "id": "ws_1"},
+        {"type": "acme:telemetry", "id": "x"},
+    ],
+)
+def test_items_that_are_not_supported_are_refused_by_name(item: dict[str, Any]) -> None:
+    error = refusal(input=[user("x"), item])
+    assert isinstance(error, UnsupportedParameter)
+    assert error.param == "input[1].type"
+    assert item["type"] in error.message
+
+
+@pytest.mark.parametrize("kind", ["input_image", "input_file", "input_video"])
+def test_media_are_refused_where_they_stand(kind: str) -> None:
+    content = [{"type": "input_text", "text": "look"}, {"type": kind, "image_url": "data:,"}]
+    for error, param in (
+        (refusal(input=[{"role": "user", "content": content}]), "input[0].content[1].type"),
+        (refusal(input=[CALL, {**RESULT, "output": content}]), "input[1].output[1].type"),
+    ):
+        assert (error.code, error.param) == ("unsupported_parameter", param)
