@@ -14,6 +14,7 @@ from tests.e2e.gateway import Gateway, Store
 from tests.e2e.routes import Route
 from tests.e2e.test_clients import FLAT_WEATHER, WEATHER
 from tests.e2e.wire import Client, ask
+from tests.test_docs import ROOT, blocks
 
 pytestmark = pytest.mark.e2e
 
@@ -60,6 +61,12 @@ def test_a_tool_call_through_the_official_client_on_both_endpoints(client: OpenA
         [item] = stream.get_final_response().output
     assert item.type == "function_call"
     assert json.loads(item.arguments)["city"]
+
+
+def test_the_readmes_lines_print_a_story(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+    [block] = [block for block in blocks(ROOT / "README.md", "python") if "OpenAI(" in block]
+    exec(block.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{gateway.port}").replace("gw-…", gateway.key))
+    assert len(capsys.readouterr().out.split()) > 20
 
 
 @pytest.mark.parametrize("when", ["reading", "answering"])

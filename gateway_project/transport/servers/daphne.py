@@ -172,9 +172,12 @@ class GatewayServer(Server):
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._shut_down()))
 
     async def _shut_down(self) -> None:
+        supervisor = running_supervisor()
+        if supervisor is not None:
+            supervisor.draining = True
+            await asyncio.sleep(supervisor.settings.DRAIN_NOTICE)
         for port in getattr(self, "_ports", []):
             await defer.maybeDeferred(port.stopListening).asFuture(asyncio.get_running_loop())
-        supervisor = running_supervisor()
         if supervisor is not None:
             await supervisor.shutdown()
         applications = [

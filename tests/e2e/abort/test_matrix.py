@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway_project import clock
 from tests.e2e.gateway import Gateway, Row, wait_for
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, Leaving
@@ -67,8 +68,7 @@ def test_leaving_in_the_middle_of_the_output_stops_the_agent(
         client.read_until(b"bravo")
     run = open_run(gateway, seen)
     if not stream:
-        # Nothing is sent before the end: give the agent the time of a few words.
-        wait_for(lambda: run["started_at"] and _seconds_since(run["started_at"]) > 0.2)
+        let_the_agent_begin(run)
     client.leave(leaving)
     row = gateway.store.ended(run["id"])
     client.close()
@@ -118,6 +118,7 @@ def test_the_record_says_how_the_agent_really_stopped(
     run = open_run(gateway, seen)
     if stream:
         client.read_head()
+    let_the_agent_begin(run)
     client.leave("fin")
     row = gateway.store.ended(run["id"])
     assert row["abort_cause"] == "client_disconnect"
@@ -152,7 +153,6 @@ def test_nothing_is_logged_as_an_error_when_clients_leave(gateway: Gateway, rout
     assert "Traceback" not in log
 
 
-def _seconds_since(moment: Any) -> float:
-    from gateway_project import clock
-
-    return float((clock.now() - moment).total_seconds())
+def let_the_agent_begin(run: Row) -> None:
+    """Of an agent whose output is not sent yet only its row is seen, committed just before it is called."""
+    wait_for(lambda: (clock.now() - run["started_at"]).total_seconds() > 0.2)

@@ -103,6 +103,18 @@ def test_fact_5_a_slow_reader_gets_everything(gateway: Gateway, route: Route) ->
     assert row["bytes_sent"] == len(reply.body)
 
 
+def test_fact_5_an_answer_that_the_client_did_not_take_is_not_delivered(gateway: Gateway, route: Route) -> None:
+    reader = Client(gateway.port)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    body = route.body("scripted/echo", stream=False, prompt="x" * 9 * MIB)
+    reader.send("POST", route.path, key=gateway.key, body=body)
+    run_id = reader.read_head().headers["x-request-id"]
+    reader.leave("rst")
+    row = gateway.store.ended(run_id)
+    assert (row["status"], row["delivered"], row["abort_cause"]) == ("completed", False, "client_disconnect")
+    assert (row["abort_phase"], row["abort_outcome"]) == ("finishing", "finished_first")
+
+
 def test_fact_6_a_body_over_the_limit_is_refused(gateway: Gateway, route: Route) -> None:
     body = route.body("scripted/echo", stream=False, prompt="x" * 11 * MIB)
     reply = ask(gateway.port, "POST", route.path, key=gateway.key, body=body)

@@ -1,0 +1,88 @@
+"""The guides say what the code does, and their examples run."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway_project import conf, ids
+from gateway_project.agents.events import TextDelta
+from gateway_project.agents.request import AgentRequest, Message, TextPart
+from gateway_project.agents.signal import AbortSignal
+from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
+from tests import docs
+
+ROOT = docs.DOCS.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(docs.DOCS.glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def test_the_table_of_fields_is_the_codes_own() -> None:
+    assert (docs.DOCS / "fields.md").read_text() == docs.fields(), "run: python -m tests.docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_python_block_compiles(page: Path) -> None:
+    for block in blocks(page, "python"):
+        compile(block, page.name, "exec")
+
+
+def test_the_agent_of_the_guide_runs() -> None:
+    [block] = blocks(docs.DOCS / "agents.md", "python")
+    namespace: dict[str, Any] = {}
+    exec(block, namespace)
+    parrot = namespace["Parrot"]("parrot", {})
+    request = AgentRequest(run_id=ids.new_run_id(), model="", messages=(Message("user", (TextPart("a b"),)),))
+
+    async def said() -> list[Any]:
+        return [event async for event in parrot.run(request, AbortSignal())]
+
+    assert asyncio.run(said())[:2] == [TextDelta("a "), TextDelta("b ")]
+
+
+def test_every_setting_stands_in_the_guide() -> None:
+    page = (docs.DOCS / "operating.md").read_text()
+    for section in (conf.GatewaySettings, conf.LimitSettings, conf.AgentSettings):
+        for name in section.__dataclass_fields__:
+            assert f"`{name}`" in page or f"`{name} " in page, name
+
+
+@pytest.mark.parametrize("vocabulary", [RunStatus, AbortCause, AbortOutcome])
+def test_every_word_of_the_vocabulary_is_explained(vocabulary: Any) -> None:
+    page = (docs.DOCS / "records.md").read_text()
+    for word in vocabulary:
+        assert f"| `{word.value}` |" in page
+
+
+def test_every_error_code_of_ours_stands_in_the_guide() -> None:
+    page = (docs.DOCS / "fields.md").read_text()
+    sources = [*(ROOT / "gateway_project" / "transport").glob("*.py"), *(ROOT / "gateway_project").glob("*/*.py")]
+    codes = {code for path in sources for code in re.findall(r'code(?:: str)? ?= ?"([a-z_]+)"', path.read_text())}
+    internal = {"agent_error", "invalid_request", "engine_error", "scripted_failure", "run_closed"}
+    for code in codes - internal:
+        assert f"`{code}`" in page or code.startswith("upstream"), code
+
+
+def test_the_changelog_knows_this_version() -> None:
+    from gateway_project import __version__
+
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_json_in_the_guides_is_json() -> None:
+    for page in PAGES:
+        for block in blocks(page, "json"):
+            json.loads(block)
