@@ -8,7 +8,7 @@ from gateway_project import clock
 RUN_ID_PREFIXES = ("chatcmpl-", "resp_")
 
 
-def new_run_id() -> uuid.UUID:
+def uuid7() -> uuid.UUID:
     """A UUIDv7: sorts by time, random in the other 74 bits (RFC 9562, section 5.7)."""
     value = (clock.unix_ms() & ((1 << 48) - 1)) << 80
     value |= 0x7 << 76
@@ -16,6 +16,11 @@ def new_run_id() -> uuid.UUID:
     value |= 0b10 << 62
     value |= secrets.randbits(62)
     return uuid.UUID(int=value)
+
+
+def new_run_id() -> uuid.UUID:
+    """The id of a run."""
+    return uuid7()
 
 
 def chat_completion_id(run_id: uuid.UUID) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from datetime import datetime
 from typing import Self
@@ -14,6 +15,7 @@ from gateway_project import clock
 _SCHEME = "gw"
 _PREFIX_BYTES = 6
 _SECRET_BYTES = 32
+_PREFIX = re.compile(rf"[0-9a-f]{{{2 * _PREFIX_BYTES}}}")
 
 
 def hash_secret(secret: str) -> str:
@@ -46,7 +48,7 @@ class APIKeyManager(models.Manager.from_queryset(APIKeyQuerySet)):  # type: igno
         """The usable key that `text` is, or None. Compares in constant time."""
         scheme, _, rest = text.partition("-")
         prefix, _, secret = rest.partition("-")
-        if scheme != _SCHEME or len(prefix) != 2 * _PREFIX_BYTES or not secret:
+        if scheme != _SCHEME or not _PREFIX.fullmatch(prefix) or not secret:
             return None
         key: APIKey | None = self.get_queryset().usable().filter(prefix=prefix).first()
         if key is None or not hmac.compare_digest(key.hash, hash_secret(text)):

@@ -161,6 +161,7 @@ async def _limited(script: Script, request: AgentRequest) -> Script:
     reason: Finish = Finish("stop")
     words = 0
     text = ""
+    said = 0
     try:
         async for event in script:
             if isinstance(event, Finish):
@@ -173,15 +174,24 @@ async def _limited(script: Script, request: AgentRequest) -> Script:
                 reason = Finish("length")
                 break
             words += 1
-            before = len(text)
             text += event.text
             cut = min((at for at in map(text.find, request.stop) if at >= 0), default=None)
             if cut is not None:
-                if cut > before:
-                    yield TextDelta(text[before:cut])
+                text = text[:cut]
                 break
-            yield event
+            ready = len(text) - _begun(text, request.stop)
+            if ready > said:
+                yield TextDelta(text[said:ready])
+                said = ready
     finally:
         await script.aclose()
+    if len(text) > said:
+        yield TextDelta(text[said:])
     yield Usage(input_tokens=sum(len(m.text.split()) for m in request.messages), output_tokens=words)
     yield reason
+
+
+def _begun(text: str, stop: tuple[str, ...]) -> int:
+    """How many characters at the end of `text` may be the beginning of a stop sequence, and must wait."""
+    lengths = (length for sequence in stop for length in range(1, len(sequence)) if text.endswith(sequence[:length]))
+    return max(lengths, default=0)

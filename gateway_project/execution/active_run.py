@@ -1,36 +1,25 @@
 """One run from its start to its recorded end: the only place that decides how it ended.
 
-The run owns its task, never the connection. This object lives outside the task: `abort` sets the signal,
+The run owns its task, never the connection. This object lives outside that task: `abort` sets the signal,
 cancels the task and arms a timer for the grace period; the task's end or the timer decides the outcome.
 """
 
 import asyncio
 import logging
 from contextlib import aclosing
-from dataclasses import replace
-from typing import Protocol, assert_never
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from gateway_project import clock
 from gateway_project.agents.base import Agent
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
-from gateway_project.agents.events import (
-    AgentEvent,
-    Finish,
-    FinishReason,
-    MessagePhase,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
-    ToolActivity,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-)
+from gateway_project.agents.events import ToolActivity
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.conf import OnDisconnect
 from gateway_project.execution.admission import Ticket
 from gateway_project.execution.outlet import Aborted, Completed, Failed, Outlet
+from gateway_project.execution.progress import Progress
 from gateway_project.observe.context import bind_run
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, JournalUnavailable, Note, StartRun
 from gateway_project.runs.record import NoteRecord, RunRecord
@@ -47,8 +36,6 @@ logger = logging.getLogger("gateway.run")
 
 CLIENT_IS_GONE = frozenset({AbortCause.CLIENT_DISCONNECT, AbortCause.SLOW_READER})
 """Causes after which nothing can be told to the client."""
-
-_CHARACTERS_PER_TOKEN = 4
 
 
 class Host(Protocol):
@@ -67,15 +54,25 @@ class Host(Protocol):
         """A run recorded as unresponsive has really ended."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a run is granted. Times in seconds."""
+
+    grace_seconds: float
+    """How long the agent may take to stop."""
+    timeout_seconds: float
+    """How long the whole run may take, waiting included."""
+    queue_seconds: float
+    """How long it may wait for its place."""
+    on_disconnect: OnDisconnect
+
+
 class ActiveRun:
     """A run that is queued or running in this process.
 
     Args:
         record: its row; this object changes it and hands copies to the journal.
         ticket: its place, from `Admission.enter`.
-        grace_seconds: how long the agent may take to stop.
-        timeout_seconds: how long the whole run may take.
-        queue_seconds: how long it may wait for its place.
     """
 
     def __init__(
@@ -87,38 +84,28 @@ class ActiveRun:
         agent: Agent,
         outlet: Outlet,
         ticket: Ticket,
-        grace_seconds: float,
-        timeout_seconds: float,
-        queue_seconds: float,
-        on_disconnect: OnDisconnect,
+        terms: Terms,
     ) -> None:
+        loop = asyncio.get_running_loop()
         self.record = record
         self.signal = AbortSignal()
         self.ticket = ticket
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
         """Done when the run's end is durable."""
         self._host = host
         self._request = request
         self._agent = agent
         self._outlet = outlet
-        self._grace_seconds = grace_seconds
-        self._timeout_seconds = timeout_seconds
-        self._queue_seconds = queue_seconds
-        self._on_disconnect = on_disconnect
-        self._phase = AbortPhase.QUEUED
-        self._row_made = False
-        self._ended = False
-        self._ending = False
-        self._runs_on = False
-        self._cancels = 0
-        self._finishes: dict[int, FinishReason] = {}
-        self._usage: Usage | None = None
-        self._output_characters = 0
+        self._terms = terms
+        self._progress = Progress(request)
         self._failure: Exception | None = None
-        self._timers: list[asyncio.TimerHandle] = []
+        self._row_made = False
+        self._runs_on = False  # without its client, as configured
+        self._ending = False  # the agent is done, the last bytes are on their way
+        self._ended = False  # the end is in the journal's hands
+        self._cancels = 0
         self._last_word: asyncio.Task[bool] | None = None
-        loop = asyncio.get_running_loop()
-        self._timers.append(loop.call_later(timeout_seconds, self.abort, AbortCause.TIMEOUT))
+        self._timers = [loop.call_later(terms.timeout_seconds, self.abort, AbortCause.TIMEOUT)]
         self.task = loop.create_task(self._drive(), name=f"run:{record.id}")
         self.task.add_done_callback(self._settled)
 
@@ -138,29 +125,22 @@ class ActiveRun:
         if cause in CLIENT_IS_GONE:
             self._outlet.gone()
         if self.signal.aborted:
-            if cause not in CLIENT_IS_GONE or self.record.abort_cause not in CLIENT_IS_GONE:
+            if cause not in CLIENT_IS_GONE:  # A client's leaving after it was told is no news.
                 self._note(NoteKind.SECOND_CAUSE, f"{cause}: {reason}" if reason else cause, by=by)
             return False
-        if cause is AbortCause.CLIENT_DISCONNECT and self._on_disconnect == "finish":
-            if not self._runs_on:
-                self._runs_on = True
-                self._note(NoteKind.CLIENT_GONE, f"in phase {self._phase}; the agent is configured to finish")
+        if cause is AbortCause.CLIENT_DISCONNECT and self._terms.on_disconnect == "finish":
+            self._run_on()
             return False
-        self.record.abort_cause = cause
-        self.record.abort_phase = self._phase
-        self.record.abort_requested_at = clock.now()
-        self.record.abort_requested_by = by
-        self.record.abort_reason = reason
-        logger.info("run.abort", extra={"run_id": self.record.id, "cause": cause, "phase": self._phase})
+        self._record_abort(cause, by, reason)
         self.signal.set(cause)
         if self._ending:
-            return True  # The agent is done and its last bytes are on their way: nothing is left to stop.
+            return True  # Nothing is left to stop.
         self._cancels += 1
         self.task.cancel()
         loop = asyncio.get_running_loop()
-        self._timers.append(loop.call_later(self._grace_seconds, self._grace_is_over))
+        self._timers.append(loop.call_later(self._terms.grace_seconds, self._grace_is_over))
         if cause not in CLIENT_IS_GONE:
-            word = Aborted(cause, self._counted_usage())
+            word = Aborted(cause, self._progress.usage)
             self._last_word = loop.create_task(self._outlet.end(word), name=f"run:{self.record.id}:last-word")
         return True
 
@@ -169,6 +149,7 @@ class ActiveRun:
     async def _drive(self) -> None:
         bind_run(self.record.id)
         try:
+            await self._take_place()
             await self._run_agent()
         except asyncio.CancelledError:
             cancels = self.task.cancelling()
@@ -182,30 +163,8 @@ class ActiveRun:
             self._failure = AgentMisbehaved("The agent cancelled itself.")
         except Exception as error:  # noqa: BLE001 (the agent is foreign code: whatever it raises ends its run, not us)
             self._failure = error
-        if self.signal.aborted:
-            return
-        self._ending = True
-        if self._failure is None:
-            reasons = tuple(self._finishes[choice] for choice in sorted(self._finishes))
-            self.record.delivered = await self._outlet.end(Completed(reasons, self._counted_usage()))
-        else:
-            self.record.delivered = await self._outlet.end(Failed(self._public_error(), self._counted_usage()))
-        if not self.record.delivered:
-            self.abort(AbortCause.CLIENT_DISCONNECT)
-
-    async def _run_agent(self) -> None:
-        await self._take_place()
-        self._phase = AbortPhase.BEFORE_OUTPUT
-        self._outlet.started()
-        async with aclosing(self._agent.run(self._request, self.signal)) as events:
-            async for event in events:
-                self._observe(event)
-                if self._ended:
-                    return  # Recorded as unresponsive: close the generator, it yields for nobody.
-                if not self.signal.aborted:
-                    await self._outlet.write(event)
-        if not self._finishes and not self.signal.aborted:
-            raise AgentMisbehaved("The agent ended without finishing its answer.")
+        if not self.signal.aborted:
+            await self._say_the_end()
 
     async def _take_place(self) -> None:
         """Wait for a place, and make the record durable before the agent is called."""
@@ -213,62 +172,60 @@ class ActiveRun:
             self._row_made = True
             await self._host.write(InsertRun(replace(self.record)))
             try:
-                async with asyncio.timeout(self._queue_seconds):
+                async with asyncio.timeout(self._terms.queue_seconds):
                     await self.ticket.wait()
             except TimeoutError:
-                raise AgentError(
-                    "No place became free in time. Please try again later.",
-                    code="queue_timeout",
-                    status=503,
-                    retry_after=self._queue_seconds,
-                ) from None
-        self._phase = AbortPhase.PREPARING
+                message = "No place became free in time. Please try again later."
+                after = self._terms.queue_seconds
+                raise AgentError(message, code="queue_timeout", status=503, retry_after=after) from None
+        self._progress.phase = AbortPhase.PREPARING
         self.record.status = RunStatus.RUNNING
         self.record.started_at = clock.now()
-        if self._row_made:
-            if not await self._host.write(StartRun(replace(self.record))):
-                raise AgentError("The run was closed while it waited.", code="run_closed", status=503)
+        change = StartRun(replace(self.record)) if self._row_made else InsertRun(replace(self.record))
+        self._row_made = True
+        if await self._host.write(change) is False:
+            raise AgentError("The run was closed while it waited.", code="run_closed", status=503)
+
+    async def _run_agent(self) -> None:
+        self._progress.phase = AbortPhase.BEFORE_OUTPUT
+        self._outlet.started()
+        async with aclosing(self._agent.run(self._request, self.signal)) as events:
+            async for event in events:
+                self._progress.observe(event)
+                if isinstance(event, ToolActivity):
+                    self._note(NoteKind.TOOL, f"{event.name} {event.state} {event.detail}".rstrip())
+                if self._ended:
+                    return  # Recorded as unresponsive: close the generator, it yields for nobody.
+                if not self.signal.aborted:
+                    await self._outlet.write(event)
+        if not self._progress.has_finished and not self.signal.aborted:
+            raise AgentMisbehaved("The agent ended without finishing its answer.")
+
+    async def _say_the_end(self) -> None:
+        self._ending = True
+        usage = self._progress.usage
+        if self._failure is None:
+            result: Completed | Failed = Completed(self._progress.finish_reasons, usage)
         else:
-            self._row_made = True
-            await self._host.write(InsertRun(replace(self.record)))
-
-    def _observe(self, event: AgentEvent) -> None:
-        """Keep what the record needs of an event."""
-        match event:
-            case TextDelta() | ReasoningDelta() | RefusalDelta():
-                self._output(len(event.text))
-            case ToolCallDelta() | ToolCall():
-                self._output(len(event.arguments))
-            case Usage():
-                self._usage = event
-            case Finish():
-                self._finishes[event.choice] = event.reason
-                if len(self._finishes) >= self._request.choices:
-                    self._phase = AbortPhase.FINISHING
-            case ToolActivity():
-                self._note(NoteKind.TOOL, f"{event.name} {event.state} {event.detail}".rstrip())
-            case MessagePhase():
-                pass
-            case _:
-                assert_never(event)
-
-    def _output(self, characters: int) -> None:
-        self._output_characters += characters
-        self.record.tokens_sent += 1
-        if self.record.first_output_at is None:
-            self.record.first_output_at = clock.now()
-            self._phase = AbortPhase.STREAMING
+            result = Failed(self._public_error(), usage)
+        self.record.delivered = await self._outlet.end(result)
+        if not self.record.delivered:
+            self.abort(AbortCause.CLIENT_DISCONNECT)
 
     # -- the end --------------------------------------------------------------------------------------
+
+    def _run_on(self) -> None:
+        """The client has left, and the agent is configured to finish all the same."""
+        if not self._runs_on:
+            self._runs_on = True
+            self._note(NoteKind.CLIENT_GONE, f"in phase {self._progress.phase}; the agent is configured to finish")
 
     def _grace_is_over(self) -> None:
         """The agent is still alive: record that, and go on without it."""
         if self.task.done():
             return
         logger.warning("run.unresponsive", extra={"run_id": self.record.id, "agent": self._agent.name})
-        self.record.abort_outcome = AbortOutcome.UNRESPONSIVE
-        self.record.status = RunStatus.ABORTED
-        self._close()
+        self._close(RunStatus.ABORTED, AbortOutcome.UNRESPONSIVE)
 
     def _settled(self, task: "asyncio.Task[None]") -> None:
         """The task has ended: decide the outcome. The task's own callback, so it is never missed."""
@@ -278,108 +235,79 @@ class ActiveRun:
             return
         self.record.settled_at = clock.now()
         if task.cancelled() and not self.signal.aborted:
-            # Cancelled by nobody we know: the loop is being shut down.
-            self.record.abort_cause = AbortCause.SHUTDOWN
-            self.record.abort_phase = self._phase
-            self.record.abort_requested_at = self.record.settled_at
-            self.record.abort_outcome = AbortOutcome.STOPPED
-            self.record.status = RunStatus.ABORTED
-        elif not self.signal.aborted:
-            self.record.status = RunStatus.COMPLETED if self._failure is None else RunStatus.FAILED
-        else:
-            self._decide_outcome()
+            self._record_abort(AbortCause.SHUTDOWN, "", "")  # by nobody we know: the loop is being shut down
+            self.signal.set(AbortCause.SHUTDOWN)
         if self._last_word is not None and not self._last_word.done():
-            self._last_word.add_done_callback(lambda _: self._close())
+            self._last_word.add_done_callback(lambda _: self._close(*self._outcome()))
         else:
-            self._close()
+            self._close(*self._outcome())
 
-    def _decide_outcome(self) -> None:
-        if self._ending or self._has_finished():
-            self.record.abort_outcome = AbortOutcome.FINISHED_FIRST
-            self.record.status = RunStatus.COMPLETED if self._failure is None else RunStatus.FAILED
-            self.record.delivered = bool(self.record.delivered)
-        elif self._failure is not None:
-            self.record.abort_outcome = AbortOutcome.ERRORED
-            self.record.status = RunStatus.ABORTED
-        else:
-            self.record.abort_outcome = AbortOutcome.STOPPED
-            self.record.status = RunStatus.ABORTED
+    def _outcome(self) -> tuple[RunStatus, AbortOutcome | None]:
+        """What became of a run whose task has ended."""
+        by_itself = RunStatus.COMPLETED if self._failure is None else RunStatus.FAILED
+        if not self.signal.aborted:
+            return by_itself, None
+        if self._ending or (self._progress.has_finished and self._failure is None):
+            return by_itself, AbortOutcome.FINISHED_FIRST
+        return RunStatus.ABORTED, AbortOutcome.STOPPED if self._failure is None else AbortOutcome.ERRORED
 
-    def _has_finished(self) -> bool:
-        return bool(self._finishes) and len(self._finishes) >= self._request.choices and self._failure is None
-
-    def _close(self) -> None:
+    def _close(self, status: RunStatus, outcome: AbortOutcome | None) -> None:
         """Hand the end to the journal, once."""
         if self._ended:
             return
         self._ended = True
         for timer in self._timers:
             timer.cancel()
-        record = self.record
-        record.finished_at = clock.now()
-        if record.status == RunStatus.ABORTED:
-            record.delivered = False
-        if record.status == RunStatus.COMPLETED:
-            record.finish_reason = self._finishes.get(0, "")
-        stats = self._outlet.stats
-        record.events_sent, record.bytes_sent, record.http_status = stats.events, stats.bytes, stats.http_status
-        if record.started_at is not None:
-            self._record_usage(self._counted_usage())
-        if self._failure is not None:
-            self._record_failure()
-        end = CloseRun(replace(record)) if self._row_made else InsertRun(replace(record))
+        self._fill_record(status, outcome)
+        end = CloseRun(replace(self.record)) if self._row_made else InsertRun(replace(self.record))
         self._host.submit(end).add_done_callback(self._end_is_written)
-        logger.info(
-            "run.finished",
-            extra={
-                "run_id": record.id,
-                "status": record.status,
-                "cause": record.abort_cause or None,
-                "phase": record.abort_phase or None,
-                "outcome": record.abort_outcome or None,
-            },
-        )
+        details = {name: getattr(self.record, f"abort_{name}") or None for name in ("cause", "phase", "outcome")}
+        logger.info("run.finished", extra={"run_id": self.record.id, "status": status, **details})
         self._host.ended(self)
+
+    def _fill_record(self, status: RunStatus, outcome: AbortOutcome | None) -> None:
+        record, stats = self.record, self._outlet.stats
+        record.status = status
+        record.abort_outcome = outcome or ""
+        record.finished_at = clock.now()
+        record.first_output_at = self._progress.first_output_at
+        record.tokens_sent = self._progress.pieces if stats.events else 0
+        record.events_sent, record.bytes_sent, record.http_status = stats.events, stats.bytes, stats.http_status
+        if outcome is not None:
+            record.delivered = bool(record.delivered) and status is not RunStatus.ABORTED
+        if status is RunStatus.COMPLETED:
+            record.finish_reason = self._progress.finish_reasons[0]
+        if self._progress.phase in (AbortPhase.QUEUED, AbortPhase.PREPARING):
+            record.started_at = None  # The row said so before the agent was called; it never was.
+        else:
+            usage = self._progress.usage
+            record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
+            record.cached_tokens, record.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
+            record.usage_source = UsageSource(usage.source)
+        if self._failure is not None:
+            error = self._public_error()
+            record.error_type, record.error_code, record.error_message = error.type, error.code, error.message
 
     def _end_is_written(self, _: "asyncio.Future[object]") -> None:
         if not self.closed.done():
             self.closed.set_result(None)
 
-    def _record_usage(self, usage: Usage) -> None:
-        self.record.input_tokens = usage.input_tokens
-        self.record.output_tokens = usage.output_tokens
-        self.record.cached_tokens = usage.cached_tokens
-        self.record.reasoning_tokens = usage.reasoning_tokens
-        self.record.usage_source = UsageSource(usage.source)
-
-    def _counted_usage(self) -> Usage:
-        """What the agent reported, or an estimate: a token for each four characters, begun ones whole."""
-        if self._usage is not None:
-            return self._usage
-        return Usage(
-            input_tokens=-(-self._request.characters // _CHARACTERS_PER_TOKEN) if self.record.started_at else 0,
-            output_tokens=-(-self._output_characters // _CHARACTERS_PER_TOKEN),
-            source="estimated",
-        )
-
-    def _record_failure(self) -> None:
-        error = self._public_error()
-        self.record.error_type = error.type
-        self.record.error_code = error.code
-        self.record.error_message = error.message
+    def _record_abort(self, cause: AbortCause, by: str, reason: str) -> None:
+        self.record.abort_cause = cause
+        self.record.abort_phase = self._progress.phase
+        self.record.abort_requested_at = clock.now()
+        self.record.abort_requested_by = by
+        self.record.abort_reason = reason
+        logger.info("run.abort", extra={"run_id": self.record.id, "cause": cause, "phase": self._progress.phase})
 
     def _public_error(self) -> AgentError:
         """The failure as the client may see it; anything unforeseen is logged once and hidden."""
-        failure = self._failure
-        if isinstance(failure, JournalUnavailable):
-            self._failure = AgentError(
-                "The run could not be recorded. Please try again later.",
-                code="journal_unavailable",
-                status=503,
-                retry_after=1,
-            )
-        elif not isinstance(failure, AgentError):
-            logger.error("run.failed", exc_info=failure, extra={"run_id": self.record.id, "agent": self._agent.name})
+        if isinstance(self._failure, JournalUnavailable):
+            message = "The run could not be recorded. Please try again later."
+            self._failure = AgentError(message, code="journal_unavailable", status=503, retry_after=1)
+        elif not isinstance(self._failure, AgentError):
+            details = {"run_id": self.record.id, "agent": self._agent.name}
+            logger.error("run.failed", exc_info=self._failure, extra=details)
             self._failure = AgentMisbehaved("The agent failed.")
         assert isinstance(self._failure, AgentError)
         return self._failure

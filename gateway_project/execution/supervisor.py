@@ -11,7 +11,7 @@ from gateway_project.agents.errors import AgentError
 from gateway_project.agents.registry import registry
 from gateway_project.agents.request import AgentRequest
 from gateway_project.conf import AgentSettings, GatewaySettings, gateway_settings
-from gateway_project.execution.active_run import ActiveRun
+from gateway_project.execution.active_run import ActiveRun, Terms
 from gateway_project.execution.admission import Admission, Budget, Limit, QueueFull
 from gateway_project.execution.outlet import Outlet
 from gateway_project.execution.remote import AbortWatch
@@ -72,10 +72,12 @@ class Supervisor:
             agent=agent,
             outlet=outlet,
             ticket=ticket,
-            grace_seconds=_first(entry.GRACE_SECONDS, self.settings.GRACE_SECONDS),
-            timeout_seconds=_first(entry.TIMEOUT_SECONDS, self.settings.TIMEOUT_SECONDS),
-            queue_seconds=self.settings.LIMITS.QUEUE_SECONDS,
-            on_disconnect=entry.on_disconnect,
+            terms=Terms(
+                grace_seconds=_first(entry.GRACE_SECONDS, self.settings.GRACE_SECONDS),
+                timeout_seconds=_first(entry.TIMEOUT_SECONDS, self.settings.TIMEOUT_SECONDS),
+                queue_seconds=self.settings.LIMITS.QUEUE_SECONDS,
+                on_disconnect=entry.on_disconnect,
+            ),
         )
         self.runs[record.id] = run
         self._abort_watch.wake()

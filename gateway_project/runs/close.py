@@ -63,9 +63,12 @@ def _with_first_abort(end: RunRecord, connection: BaseDatabaseWrapper) -> RunRec
             abort_outcome=AbortOutcome.FINISHED_FIRST,
             settled_at=end.settled_at or end.finished_at,
         )
-    if cause != end.abort_cause and at < end.abort_requested_at:
-        note = NoteRecord(run_id=end.id, at=end.abort_requested_at, kind=NoteKind.SECOND_CAUSE, text=end.abort_cause)
-        add_note(note, connection)
+    if at < end.abort_requested_at:
+        if cause != end.abort_cause:
+            second = NoteRecord(
+                run_id=end.id, at=end.abort_requested_at, kind=NoteKind.SECOND_CAUSE, text=end.abort_cause
+            )
+            add_note(second, connection)
         return replace(end, abort_requested_at=at, abort_cause=cause, abort_requested_by=by, abort_reason=reason)
     if cause != end.abort_cause:
         add_note(NoteRecord(run_id=end.id, at=at, kind=NoteKind.SECOND_CAUSE, by=by, text=cause), connection)

@@ -112,12 +112,19 @@ class Run(models.Model):
         indexes = (
             models.Index(fields=("-received_at", "-id"), name="gateway_run_received"),
             models.Index(fields=("status", "-received_at", "-id"), name="gateway_run_status"),
+            models.Index(fields=("principal_label", "-received_at", "-id"), name="gateway_run_principal"),
+            models.Index(
+                fields=("abort_outcome", "-received_at", "-id"),
+                name="gateway_run_outcome",
+                condition=~models.Q(abort_outcome=""),
+            ),
             models.Index(
                 fields=("worker",),
                 name="gateway_run_open",
                 condition=models.Q(status__in=sorted(OPEN_STATUSES)),
             ),
         )
+        default_permissions = ("view",)  # nobody adds, changes or deletes a record
         permissions = (("cancel_run", "Can cancel a running run"),)
 
     def __str__(self) -> str:
@@ -149,7 +156,8 @@ class Run(models.Model):
 class RunNote(models.Model):
     """What the columns of a run cannot hold: a second cause, a late end, who asked and why, the agent's tools."""
 
-    id = models.BigAutoField(primary_key=True)
+    # Made by whoever notes, not by the database: the same note written twice is one.
+    id = models.UUIDField("note id", primary_key=True, default=ids.uuid7, editable=False)
     # A run may be written by another connection, or purged: a note must never be what stops that.
     run = models.ForeignKey(
         Run, on_delete=models.CASCADE, related_name="notes", db_constraint=False, verbose_name="run"

@@ -12,6 +12,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from gateway_project import ids
 from gateway_project.runs.models import Run, RunNote
 
 
@@ -65,6 +66,7 @@ class RunRecord:
 class NoteRecord:
     """One row of `gateway_run_note`."""
 
+    id: uuid.UUID = field(default_factory=ids.uuid7)
     run_id: uuid.UUID
     at: datetime
     kind: str

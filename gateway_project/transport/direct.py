@@ -23,6 +23,7 @@ class DirectOutlet:
 
     def __init__(self, connection: Connection, encoder: Encoder, *, heartbeat_seconds: float) -> None:
         self.stats = OutletStats()
+        self._events = 0
         self._connection = connection
         self._encoder = encoder
         self._heartbeat_seconds = heartbeat_seconds if isinstance(encoder, StreamEncoder) else 0
@@ -39,12 +40,13 @@ class DirectOutlet:
         """Send the event's bytes, if there are any."""
         if self._closed:
             return
-        self.stats.events += 1
+        self._events += 1
         if isinstance(self._encoder, BodyEncoder):
             self._encoder.event(event)
             return
         encoder = self._encoder
         await self._stream(lambda: encoder.event(event))
+        self.stats.events = self._events
 
     async def end(self, result: RunResult) -> bool:
         """Send the last word: the rest of the answer, an error frame, or an error reply."""
@@ -55,6 +57,7 @@ class DirectOutlet:
         if isinstance(encoder, StreamEncoder) and (self._connection.started or isinstance(result, Completed)):
             return await self._stream(lambda: encoder.close(result), more=False)
         if isinstance(encoder, BodyEncoder) and isinstance(result, Completed):
+            self.stats.events = self._events
             return await self._reply(200, encoder.body(result))
         assert not isinstance(result, Completed)
         error = error_of(result)

@@ -49,6 +49,7 @@ class RunConsumer(GatewayConsumer):
         self.received_at: datetime = clock.now()
         self.body: Body | None = None
         self.run: ActiveRun | None = None
+        self.record: RunRecord | None = None
         try:
             await super().__call__(scope, receive, send)
         except asyncio.CancelledError:
@@ -117,7 +118,7 @@ class RunConsumer(GatewayConsumer):
         except UnsupportedRequest as error:
             name = self.parameter_names.get(error.param or "", error.param)
             raise UnsupportedParameter(error.message, param=name) from None
-        record = self._record(payload)
+        self.record = record = self._record(payload)
         record.agent, record.model = target.agent.name, target.model
         record.parameters = request.recorded(payload)
         outlet = DirectOutlet(
@@ -130,7 +131,7 @@ class RunConsumer(GatewayConsumer):
     def _record_refusal(self, error: Exception, payload: dict[str, Any] | None) -> None:
         """A refused request leaves a row too, once it is known whose it was."""
         if self.principal is not None and isinstance(error, AgentError):
-            current_supervisor().reject(self._record(payload or {}), error)
+            current_supervisor().reject(self.record or self._record(payload or {}), error)
 
     def _record(self, payload: Mapping[str, Any]) -> RunRecord:
         assert self.principal is not None

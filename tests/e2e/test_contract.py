@@ -224,6 +224,8 @@ def test_a_full_queue_is_said_with_a_time_to_come_back(make_gateway: MakeGateway
     assert (full.status, full.json["error"]["code"]) == (429, "queue_full")
     assert int(full.headers["retry-after"]) >= 1
     assert full.headers["x-should-retry"] == "true"
+    refused = gateway.store.ended(full.headers["x-request-id"])
+    assert (refused["status"], refused["agent"], refused["model"]) == ("rejected", "narrow", "echo")
     waited = next(
         row for row in gateway.store.runs() if row["status"] != "running" and row["error_code"] != "queue_full"
     )

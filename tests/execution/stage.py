@@ -9,7 +9,7 @@ from gateway_project.agents.base import Agent
 from gateway_project.agents.events import AgentEvent
 from gateway_project.agents.request import AgentRequest, Message, TextPart
 from gateway_project.agents.signal import AbortSignal
-from gateway_project.execution.active_run import ActiveRun
+from gateway_project.execution.active_run import ActiveRun, Terms
 from gateway_project.execution.admission import Admission, Limit
 from gateway_project.execution.outlet import OutletStats, RunResult
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, JournalUnavailable, Note
@@ -132,7 +132,7 @@ class Stage:
         limit = Limit("process", 1)
         self.holder = self.places.enter([limit]) if busy else None
         choices = options.pop("choices", 1)
-        times = {"grace_seconds": 5.0, "timeout_seconds": 60.0, "queue_seconds": 60.0, "on_disconnect": "cancel"}
+        terms = {"grace_seconds": 5.0, "timeout_seconds": 60.0, "queue_seconds": 60.0, "on_disconnect": "cancel"}
         run_id = ids.new_run_id()
         self.run = ActiveRun(
             self.host,
@@ -146,7 +146,7 @@ class Stage:
             agent=self.agent,
             outlet=self.outlet,
             ticket=self.places.enter([limit]),
-            **(times | options),  # type: ignore[arg-type]  # tests change what they like
+            terms=Terms(**(terms | options)),  # type: ignore[arg-type]  # tests change what they like
         )
 
     async def end(self, *, within: float = 5) -> RunRecord:

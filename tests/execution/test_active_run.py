@@ -65,7 +65,7 @@ async def test_without_a_record_there_is_no_agent_work() -> None:
     stage = Stage(answer)
     stage.host.unavailable = True
     end = await stage.end()
-    assert (end.status, end.error_code) == (RunStatus.FAILED, "journal_unavailable")
+    assert (end.status, end.error_code, end.started_at) == (RunStatus.FAILED, "journal_unavailable", None)
     assert not stage.agent.started.is_set()
     [failed] = stage.outlet.results
     assert isinstance(failed, Failed)
@@ -229,7 +229,7 @@ async def test_a_run_aborted_while_its_record_is_written_never_calls_the_agent()
         await asyncio.sleep(0)
     stage.run.abort(AbortCause.CLIENT_DISCONNECT)
     end = await stage.end()
-    assert (end.status, end.abort_phase) == (RunStatus.ABORTED, AbortPhase.PREPARING)
+    assert (end.status, end.abort_phase, end.started_at) == (RunStatus.ABORTED, AbortPhase.PREPARING, None)
     assert not stage.agent.started.is_set()
 
 

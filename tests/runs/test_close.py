@@ -79,6 +79,16 @@ def test_a_wish_from_elsewhere_that_came_first_keeps_its_place() -> None:
     assert [(note.kind, note.text) for note in run.notes.all()] == [(NoteKind.SECOND_CAUSE, "client_disconnect")]
 
 
+def test_the_moment_of_the_wish_is_when_it_was_made_not_when_the_owner_heard_of_it() -> None:
+    record = inserted()
+    request_abort(record.id, AbortCause.OPERATOR_CANCELLED, by="alice")
+    asked_at = Run.objects.get(pk=record.id).abort_requested_at
+    close_run(aborted(record, AbortCause.OPERATOR_CANCELLED), connection)
+    run = Run.objects.get(pk=record.id)
+    assert run.abort_requested_at == asked_at
+    assert run.notes.count() == 0
+
+
 def test_a_wish_from_elsewhere_that_came_second_is_a_note() -> None:
     record = inserted()
     end = aborted(record)

@@ -40,13 +40,12 @@ class Command(BaseCommand):
 
 
 def _moment(text: str) -> datetime:
+    """A date means its end: `parse_datetime` would take it for its beginning."""
     try:
-        moment = parse_datetime(text)
-        day = parse_date(text) if moment is None else None
+        day = parse_date(text)
+        moment = datetime.combine(day, time.max) if day is not None else parse_datetime(text)
     except ValueError as error:
         raise CommandError(f"--expires: {error}") from None
-    if moment is None and day is not None:
-        moment = datetime.combine(day, time.max)
     if moment is None:
         raise CommandError(f"--expires: {text!r} is no date or time in ISO 8601.")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,131 @@
+"""`AgentRequest` → the JSON of a Chat Completions request. No I/O.
+
+Source of the fields: OpenAI's OpenAPI file, ``CreateChatCompletionRequest``. What was not asked for is left out,
+because many upstreams refuse or misread what they do not know.
+"""
+
+import json
+from typing import Any
+
+from gateway_project.agents.openai.options import OpenAIOptions
+from gateway_project.agents.request import (
+    AgentRequest,
+    FunctionTool,
+    Message,
+    RefusalPart,
+    ResponseFormat,
+    Sampling,
+)
+
+Wire = dict[str, Any]
+
+
+def encode(request: AgentRequest, options: OpenAIOptions) -> bytes:
+    """The body of the request. Lone surrogates, which UTF-8 cannot hold, become question marks."""
+    body = json.dumps(request_object(request, options), ensure_ascii=False, separators=(",", ":"))
+    return body.encode("utf-8", "replace")
+
+
+def request_object(request: AgentRequest, options: OpenAIOptions) -> Wire:
+    """The request as a JSON object: always streamed, with usage if the upstream knows how."""
+    body: Wire = {
+        "model": request.model,
+        "messages": [_message(message, options.role_of_developers) for message in request.messages],
+        "stream": True,
+    }
+    if options.stream_usage:
+        body["stream_options"] = {"include_usage": True}
+    body |= _tools(request)
+    body |= _given(
+        {
+            options.token_limit_field: request.max_output_tokens,
+            "stop": list(request.stop) or None,
+            "n": request.choices if request.choices > 1 else None,
+            "response_format": _response_format(request.response_format),
+            "reasoning_effort": request.reasoning_effort,
+            "verbosity": request.verbosity,
+        }
+    )
+    body |= _sampling(request.sampling)
+    if request.logprobs:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    return body | dict(options.extra_body)
+
+
+def _message(message: Message, role_of_developers: str) -> Wire:
+    wire: Wire = {"role": role_of_developers if message.role == "developer" else message.role}
+    text = message.text
+    refusal = "".join(part.refusal for part in message.content if isinstance(part, RefusalPart))
+    # A refusal also stands for a missing text: upstreams that do not know the key would see an empty turn.
+    content = text or refusal
+    wire["content"] = None if message.tool_calls and not content else content
+    if refusal:
+        wire["refusal"] = refusal
+    if message.name is not None:
+        wire["name"] = message.name
+    if message.tool_calls:
+        wire["tool_calls"] = [
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    return wire
+
+
+def _tools(request: AgentRequest) -> Wire:
+    """Nothing without tools: OpenAI refuses the other two fields when there are none."""
+    if not request.tools:
+        return {}
+    wire: Wire = {"tools": [_tool(tool) for tool in request.tools]}
+    if request.tool_choice.mode == "function":
+        wire["tool_choice"] = {"type": "function", "function": {"name": request.tool_choice.name}}
+    elif request.tool_choice.mode != "auto":
+        wire["tool_choice"] = request.tool_choice.mode
+    if not request.parallel_tool_calls:
+        wire["parallel_tool_calls"] = False
+    return wire
+
+
+def _tool(tool: FunctionTool) -> Wire:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": tool.strict,
+    }
+    return {"type": "function", "function": _given(function)}
+
+
+def _response_format(wanted: ResponseFormat) -> Wire | None:
+    match wanted.type:
+        case "text":
+            return None
+        case "json_object":
+            return {"type": "json_object"}
+        case "json_schema":
+            schema = {
+                "name": wanted.name or "answer",
+                "description": wanted.description,
+                "schema": wanted.schema,
+                "strict": wanted.strict,
+            }
+            return {"type": "json_schema", "json_schema": _given(schema)}
+
+
+def _sampling(sampling: Sampling) -> Wire:
+    return _given(
+        {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "presence_penalty": sampling.presence_penalty,
+            "frequency_penalty": sampling.frequency_penalty,
+            "seed": sampling.seed,
+            "logit_bias": sampling.logit_bias,
+        }
+    )
+
+
+def _given(wire: Wire) -> Wire:
+    """Without what is None. Zero, false and the empty string were given."""
+    return {key: value for key, value in wire.items() if value is not None}

@@ -1,0 +1,252 @@
+"""An upstream's chunks, or its whole answer → agent events. No I/O."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway_project import ids
+from gateway_project.agents.errors import UpstreamError
+from gateway_project.agents.events import (
+    AgentEvent,
+    Finish,
+    FinishReason,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+    Usage,
+)
+from gateway_project.agents.openai.errors import Redact, error_in, frame_error
+
+DONE = b"[DONE]"
+
+_REASONS: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+_BROKEN_OFF = frozenset({"abort", "error"})
+"""Finish reasons with which vLLM and OpenRouter say that the answer is none."""
+_LEAST_LOGPROB = -9999.0
+"""What OpenAI and vLLM send for a probability of zero, whose logarithm JSON cannot hold."""
+_MAX_COUNT = 2**31 - 1
+
+
+class _Choice:
+    """What must be known of a choice to tell its calls apart, and that it is complete."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.calls = 0
+        self.current: int | None = None
+        self.ids: dict[int | None, str | None] = {}
+
+    def begins(self, index: int | None, call_id: str, name: str) -> bool:
+        """Whether a piece begins a new call.
+
+        Older Ollama gives every call the index 0, some give none, older vLLM a new id to every piece, and some
+        repeat id and name in each: only a new id *with* a name begins a call under a known index.
+        """
+        if index is None:
+            return not self.calls or bool(name and (not call_id or call_id != self.ids[self.current]))
+        return index not in self.ids or bool(call_id and name and call_id != self.ids[index])
+
+
+class AnswerReader:
+    """The data of events, or one whole answer, in; agent events out.
+
+    Args:
+        choices: how many were asked for; any other index is the upstream's fault.
+        logprobs: whether they were asked for.
+        redact: takes secrets out of what the upstream says of an error.
+    """
+
+    def __init__(self, *, choices: int, logprobs: bool, redact: Redact) -> None:
+        self.done = False
+        """Whether ``[DONE]`` was read."""
+        self._logprobs = logprobs
+        self._redact = redact
+        self._expected = choices
+        self._choices: dict[int, _Choice] = {}
+        self._usage: Usage | None = None
+
+    def chunk(self, data: bytes) -> list[AgentEvent]:
+        """Read the data of one server-sent event.
+
+        Raises:
+            AgentError: for an error frame.
+            UpstreamError: for what cannot be understood.
+        """
+        if data.strip() == DONE:
+            self.done = True
+        return [] if self.done else self._object(_parse(data), "delta")
+
+    def whole(self, body: bytes) -> list[AgentEvent]:
+        """Read an answer that was not streamed. Raises as `chunk` and `end` do."""
+        events = self._object(_parse(body), "message")
+        self.done = True
+        return events + self.end()
+
+    def end(self) -> list[AgentEvent]:
+        """The upstream's answer is over: finish what it left open, if it said that it is done.
+
+        Raises:
+            UpstreamError: when it was cut off.
+        """
+        still_open = [index for index, choice in self._choices.items() if not choice.finished]
+        if not self._choices or (still_open and not self.done):
+            raise cut_off()
+        return [self._finish(index, self._choices[index], "stop") for index in still_open]
+
+    def _object(self, payload: Mapping[str, Any], key: str) -> list[AgentEvent]:
+        error = error_in(payload)
+        if error is not None:
+            raise frame_error(error, self._redact)
+        events: list[AgentEvent] = []
+        for choice in _objects(payload.get("choices")):
+            events += self._choice(choice, key)
+        usage = _usage(payload.get("usage"))
+        if usage is not None and usage != self._usage:
+            self._usage = usage
+            events.append(usage)
+        return events
+
+    def _choice(self, wire: Mapping[str, Any], key: str) -> list[AgentEvent]:
+        index = 0 if wire.get("index") is None else _count(wire["index"])
+        if index is None or index >= self._expected:
+            raise UpstreamError("The upstream gave a choice that was not asked for.")
+        choice = self._choices.setdefault(index, _Choice())
+        if choice.finished:
+            return []
+        delta = wire.get(key)
+        events = self._delta(delta, wire.get("logprobs"), index, choice) if isinstance(delta, Mapping) else []
+        reason = wire.get("finish_reason")
+        if isinstance(reason, str) and reason:
+            events.append(self._finish(index, choice, reason))
+        return events
+
+    def _delta(self, delta: Mapping[str, Any], logprobs: Any, index: int, choice: _Choice) -> list[AgentEvent]:
+        events: list[AgentEvent] = []
+        reasoning = _text(delta.get("reasoning_content") or delta.get("reasoning"))
+        if reasoning:
+            events.append(ReasoningDelta(reasoning, choice=index))
+        calls = list(_objects(delta.get("tool_calls")))
+        text, refusal = _text(delta.get("content")), _text(delta.get("refusal"))
+        # Where a chunk holds reasoning or calls only, its log probabilities are theirs, and clients get none for them.
+        of_text = self._tokens(logprobs, "content") if text or not (reasoning or calls) else None
+        if text or of_text:
+            events.append(TextDelta(text, index, of_text))
+        of_refusal = self._tokens(logprobs, "refusal")
+        if refusal or of_refusal:
+            events.append(RefusalDelta(refusal, index, of_refusal))
+        for call in calls:
+            piece = _call(call, index, choice)
+            if piece is not None:
+                events.append(piece)
+        return events
+
+    def _tokens(self, logprobs: Any, key: str) -> tuple[TokenLogprob, ...] | None:
+        if not self._logprobs or not isinstance(logprobs, Mapping) or not isinstance(logprobs.get(key), list):
+            return None
+        return tuple(_token(token) for token in _objects(logprobs[key]))
+
+    def _finish(self, index: int, choice: _Choice, reason: str) -> Finish:
+        if reason in _BROKEN_OFF:
+            raise UpstreamError("The upstream broke the answer off.", code="upstream_cut_off")
+        choice.finished = True
+        mapped = _REASONS.get(reason, "stop")
+        # A call that was forced ends with "stop" at some upstreams; clients look for the other word.
+        return Finish("tool_calls" if mapped == "stop" and choice.calls else mapped, index)
+
+
+def cut_off() -> UpstreamError:
+    """The upstream's answer ended before its end."""
+    return UpstreamError("The upstream's answer was cut off.", code="upstream_cut_off")
+
+
+def _call(wire: Mapping[str, Any], index: int, choice: _Choice) -> ToolCallDelta | None:
+    """One piece of a call, under a number of our own; None for one that says nothing new."""
+    function = wire.get("function")
+    function = function if isinstance(function, Mapping) else {}
+    number, call_id, name = _count(wire.get("index")), _text(wire.get("id")), _text(function.get("name"))
+    arguments = function.get("arguments")
+    arguments = json.dumps(arguments) if isinstance(arguments, Mapping) else _text(arguments)
+    if choice.begins(number, call_id, name):
+        if not name:
+            raise UpstreamError("The upstream sent a tool call without a name.")
+        choice.calls += 1
+        choice.current = number
+        choice.ids[number] = call_id or None
+        return ToolCallDelta(choice.calls - 1, arguments, call_id or ids.new_item_id("call"), name, index)
+    if not arguments:
+        return None
+    if number is not None and number != choice.current:
+        raise UpstreamError("The upstream mixed the pieces of several tool calls.")
+    return ToolCallDelta(choice.calls - 1, arguments, choice=index)
+
+
+def _parse(data: bytes) -> Mapping[str, Any]:
+    try:
+        payload = json.loads(data, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        payload = None
+    if not isinstance(payload, Mapping):
+        raise UpstreamError("The upstream's answer is not understood.", code="upstream_protocol_error")
+    return payload
+
+
+def _objects(value: Any) -> Iterable[Mapping[str, Any]]:
+    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else ()
+
+
+def _text(value: Any) -> str:
+    """A string that UTF-8 can hold; empty for null and what is missing."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UpstreamError("The upstream's answer is not understood.", code="upstream_protocol_error")
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _count(value: Any) -> int | None:
+    good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT
+    return value if good else None
+
+
+def _usage(wire: Any) -> Usage | None:
+    if not isinstance(wire, Mapping):
+        return None
+    spent, made = _count(wire.get("prompt_tokens")), _count(wire.get("completion_tokens"))
+    if spent is None or made is None:
+        return None
+    cached = _detail(wire, "prompt_tokens_details", "cached_tokens")
+    reasoning = _detail(wire, "completion_tokens_details", "reasoning_tokens")
+    return Usage(spent, made, cached, reasoning)
+
+
+def _detail(wire: Mapping[str, Any], group: str, name: str) -> int:
+    details = wire.get(group)
+    count = _count(details.get(name)) if isinstance(details, Mapping) else None
+    return 0 if count is None else count
+
+
+def _token(wire: Mapping[str, Any]) -> TokenLogprob:
+    return _bare_token(wire, tuple(_bare_token(other) for other in _objects(wire.get("top_logprobs"))))
+
+
+def _bare_token(wire: Mapping[str, Any], top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+    return TokenLogprob(_text(wire.get("token")), _logprob(wire.get("logprob")), _bytes(wire.get("bytes")), top)
+
+
+def _logprob(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < _LEAST_LOGPROB:
+        return _LEAST_LOGPROB
+    return float(min(value, 0.0))
+
+
+def _bytes(value: Any) -> tuple[int, ...] | None:
+    good = isinstance(value, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in value)
+    return tuple(value) if good else None

@@ -1,0 +1,148 @@
+"""The columns of the run list: what ran, for whom, how it ended, did the agent really stop."""
+
+from datetime import timedelta
+
+from django.contrib import admin
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from gateway_project.review.admin.display import (
+    NOTHING,
+    OUTCOME_TONES,
+    STATUS_TONES,
+    WORD_BREAK,
+    badge,
+    duration,
+    milliseconds,
+    utc_seconds,
+)
+from gateway_project.runs.models import Run
+from gateway_project.runs.vocabulary import AbortOutcome, RunStatus, UsageSource
+
+
+@admin.display(description="Received (UTC)")
+def received(run: Run) -> SafeString:
+    """To the second; broken between date and time, if anywhere."""
+    date, _, time = utc_seconds(run.received_at).partition(" ")
+    return format_html('<span class="gw-whole">{}</span> <span class="gw-whole">{}</span>', date, time)
+
+
+@admin.display(description="How it ended")
+def ending(run: Run) -> SafeString:
+    """Status and outcome as badges; below, why: cause · phase, the error, or the finish reason."""
+    badges = format_html_join(" ", "{}", [(shown,) for shown in (status(run), outcome(run)) if shown])
+    if run.abort_requested_at is not None:
+        return two_lines(badges, _joined(run.get_abort_cause_display(), run.get_abort_phase_display()))
+    if run.error_code:
+        return two_lines(badges, _joined(run.error_code, f"HTTP {run.http_status}" if run.http_status else ""))
+    return two_lines(badges, run.finish_reason)
+
+
+@admin.display(description="What ran")
+def what(run: Run) -> SafeString:
+    """Agent/model, and by which endpoint it was asked."""
+    name = format_html_join(format_html("/{}", WORD_BREAK), "{}", [(part,) for part in agent_and_model(run).split("/")])
+    return two_lines(name or NOTHING, endpoint(run))
+
+
+@admin.display(description="For whom")
+def principal(run: Run) -> str:
+    """As it was called at the time."""
+    return run.principal_label or NOTHING
+
+
+@admin.display(description="Duration")
+def took(run: Run) -> SafeString:
+    """From arrival to the end, or until now; below, how long the agent took to stop."""
+    latency = abort_latency(run)
+    return two_lines(
+        duration(run.duration) + ("…" if run.is_open else ""), "" if latency == NOTHING else f"abort {latency}"
+    )
+
+
+@admin.display(description="Delivered")
+def answer(run: Run) -> SafeString:
+    """Whether the whole answer left for the client; below, what it cost."""
+    return two_lines(delivered(run), tokens(run))
+
+
+RUN_COLUMNS = (received, ending, what, principal, took, answer)
+
+
+# -- parts that the run's page uses too ---------------------------------------------------------------
+
+
+def status(run: Run) -> SafeString:
+    """The status as a badge."""
+    return badge(run.get_status_display(), STATUS_TONES.get(run.status, "quiet"))
+
+
+def outcome(run: Run) -> SafeString | str:
+    """The abort's outcome as a badge; before there is one, that it was asked for; nothing without an abort."""
+    if run.abort_requested_at is None:
+        return ""
+    if run.abort_outcome:
+        return badge(run.get_abort_outcome_display(), OUTCOME_TONES.get(run.abort_outcome, "quiet"))
+    return badge("Cancel asked" if run.is_open else "No outcome", "warn")
+
+
+@admin.display(description="abort latency")
+def abort_latency(run: Run) -> str:
+    """From the wish to the agent's real end. An agent that was not seen to end took longer than the grace period."""
+    stopping = stopping_time(run)
+    if stopping is not None:
+        return _ms(stopping)
+    if run.abort_outcome == AbortOutcome.UNRESPONSIVE and run.abort_requested_at and run.finished_at:
+        return f"> {_ms(run.finished_at - run.abort_requested_at)}"
+    return NOTHING
+
+
+@admin.display(description="delivered")
+def delivered(run: Run) -> SafeString | str:
+    """As a badge. An aborted run has no whole answer: "No" is what one expects there and alarms nobody."""
+    if run.delivered is None:
+        return NOTHING
+    if run.delivered:
+        return badge("Yes", "good")
+    return badge("No", "warn" if run.status == RunStatus.COMPLETED else "quiet")
+
+
+def tokens(run: Run) -> str:
+    """``12 / 340 tokens``, in and out; with a tilde when they are estimated."""
+    if run.input_tokens is None and run.output_tokens is None:
+        return ""
+    about = "~" if run.usage_source == UsageSource.ESTIMATED else ""
+    counts = ("?" if count is None else f"{about}{count:,}" for count in (run.input_tokens, run.output_tokens))
+    return f"{' / '.join(counts)} tokens"
+
+
+@admin.display(description="endpoint")
+def endpoint(run: Run) -> str:
+    """By which endpoint, and whether as a stream."""
+    return _joined(run.get_endpoint_display(), "streaming" if run.streaming else "")
+
+
+def stopping_time(run: Run) -> timedelta | None:
+    """The abort latency, if there was anything left to stop when the abort was asked."""
+    latency = run.abort_latency
+    return latency if latency is not None and latency >= timedelta() else None
+
+
+def agent_and_model(run: Run) -> str:
+    """``agent/model``, the model being what the client wrote when none was found."""
+    return "/".join(filter(None, (run.agent, run.model or ("" if run.agent else run.requested_model))))
+
+
+def two_lines(first: str, second: str) -> SafeString:
+    """A cell's answer, and below it in small what goes with it."""
+    small = format_html_join("", '<span class="gw-small">{}</span>', [(second,)] if second else [])
+    return format_html('<span class="gw-main">{}</span>{}', first, small)
+
+
+def _ms(span: timedelta) -> str:
+    ms = milliseconds(span)
+    return f"{ms:.1f} ms" if ms < 100 else f"{ms:,.0f} ms"
+
+
+def _joined(*parts: str) -> str:
+    return " · ".join(filter(None, parts))

@@ -1,0 +1,58 @@
+"""``manage.py createkey``: the key alone on the last line, and nowhere else."""
+
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from gateway_project import clock
+from gateway_project.access.models import APIKey
+
+pytestmark = pytest.mark.django_db
+
+
+def createkey(*arguments: str) -> tuple[str, str]:
+    """Standard output and standard error."""
+    out, err = StringIO(), StringIO()
+    call_command("createkey", *arguments, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def test_standard_output_is_the_key_alone() -> None:
+    out, err = createkey("shop")
+    [text] = out.splitlines()
+    key = APIKey.objects.get()
+    assert APIKey.objects.find(text) == key
+    assert (key.name, key.agents, key.expires_at) == ("shop", [], None)
+    assert text not in err
+    assert "all agents" in err
+
+
+def test_agents_and_expiry() -> None:
+    year = clock.now().year + 1
+    createkey("shop", "--agent", "scripted", "--expires", f"{year}-03-01T12:00:00+02:00")
+    key = APIKey.objects.get()
+    assert key.agents == ["scripted"]
+    assert key.expires_at == datetime(year, 3, 1, 10, tzinfo=UTC)
+
+
+def test_a_time_without_an_offset_is_utc() -> None:
+    year = clock.now().year + 1
+    createkey("shop", "--expires", f"{year}-03-01T12:00")
+    assert APIKey.objects.get().expires_at == datetime(year, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--agent", "scriptd"), "Did you mean 'scripted'"),
+        (("--expires", "soon"), "no date or time"),
+        (("--expires", "2026-13-01"), "--expires"),
+        (("--expires", str(clock.now() - timedelta(seconds=1))), "lies in the past"),
+    ],
+)
+def test_what_is_wrong_is_said_and_no_key_is_made(arguments: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(CommandError, match=complaint):
+        createkey("shop", *arguments)
+    assert not APIKey.objects.exists()
