@@ -6,6 +6,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 $(HOME)/.
 HOST ?= 127.0.0.1
 PORT ?= 8000
 VENV ?= .venv
+ARGS ?= --numprocesses 2 --dist loadfile
 BIN = $(VENV)/bin
 UV_VERSION = 0.13.9
 WEIGHTS = gateway_project/agents/local/weights.txt

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from gateway_project.agents.errors import UnsupportedRequest
 from gateway_project.agents.events import AgentEvent
@@ -17,17 +17,17 @@ class Agent(ABC):
     at a time. It knows neither endpoint, neither HTTP nor the database.
     """
 
-    supports_tools: ClassVar[bool] = False
+    supports_tools: bool = False
     """It can ask the client to call a function (``tools``)."""
-    supports_forced_tools: ClassVar[bool] = False
+    supports_forced_tools: bool = False
     """It obeys ``tool_choice`` ``required`` and a named function."""
-    supports_json_object: ClassVar[bool] = False
+    supports_json_object: bool = False
     """It can be held to answer with some JSON object."""
-    supports_json_schema: ClassVar[bool] = False
+    supports_json_schema: bool = False
     """It can be held to answer with JSON of a given schema."""
-    supports_choices: ClassVar[bool] = False
+    supports_choices: bool = False
     """It can give several alternative answers (``n``)."""
-    supports_logprobs: ClassVar[bool] = False
+    supports_logprobs: bool = False
     """It can tell the log probabilities of its tokens."""
 
     max_concurrent: int | None = None

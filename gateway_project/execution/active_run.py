@@ -198,7 +198,7 @@ class ActiveRun:
                     return  # Recorded as unresponsive: close the generator, it yields for nobody.
                 if not self.signal.aborted:
                     await self._outlet.write(event)
-        if not self._progress.has_finished and not self.signal.aborted:
+        if not self._progress.finish_reasons and not self.signal.aborted:
             raise AgentMisbehaved("The agent ended without finishing its answer.")
 
     async def _say_the_end(self) -> None:

@@ -138,4 +138,4 @@ def error_headers(error: AgentError) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-_NEVER_RETRIED = frozenset({"run_cancelled", "run_timeout", "run_closed"})
+_NEVER_RETRIED = frozenset({"run_cancelled", "run_timeout", "run_closed", "upstream_authentication_error"})

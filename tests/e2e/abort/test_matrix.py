@@ -22,7 +22,10 @@ def open_run(gateway: Gateway, seen: set[str], *, status: str = "running") -> Ro
         fresh = [row for row in rows if row["id"] not in seen]
         return fresh[-1] if fresh else None
 
-    return wait_for(find, what=f"a {status} run")
+    run = wait_for(find, what=f"a {status} run")
+    if run["started_at"]:
+        let_the_agent_begin(run, 0.1)
+    return run
 
 
 def run_ids(gateway: Gateway) -> set[str]:
@@ -153,6 +156,6 @@ def test_nothing_is_logged_as_an_error_when_clients_leave(gateway: Gateway, rout
     assert "Traceback" not in log
 
 
-def let_the_agent_begin(run: Row) -> None:
+def let_the_agent_begin(run: Row, seconds: float = 0.3) -> None:
     """Of an agent whose output is not sent yet only its row is seen, committed just before it is called."""
-    wait_for(lambda: (clock.now() - run["started_at"]).total_seconds() > 0.2)
+    wait_for(lambda: (clock.now() - run["started_at"]).total_seconds() > seconds)
