@@ -24,8 +24,8 @@ class ScriptedAgent(Agent):
     Usage is exact: a token a word, in and out. ``stop`` and the token limit are obeyed.
     """
 
-    supports_tools: ClassVar[bool] = True
-    supports_forced_tools: ClassVar[bool] = True
+    supports_tools = True
+    supports_forced_tools = True
 
     _SCRIPTS: ClassVar[tuple[tuple[re.Pattern[str], str], ...]] = (
         (re.compile(r"echo"), "_echo"),

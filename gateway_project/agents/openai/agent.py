@@ -4,7 +4,7 @@ import importlib.util
 import logging
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from gateway_project import clock
 from gateway_project.agents import options as agent_options
@@ -35,12 +35,12 @@ class OpenAIAgent(Agent):
     how an upstream learns that it can stop. Only an answer that was read to its end leaves a connection to reuse.
     """
 
-    supports_tools: ClassVar[bool] = True
-    supports_forced_tools: ClassVar[bool] = True
-    supports_json_object: ClassVar[bool] = True
-    supports_json_schema: ClassVar[bool] = True
-    supports_choices: ClassVar[bool] = True
-    supports_logprobs: ClassVar[bool] = True
+    supports_tools = True
+    supports_forced_tools = True
+    supports_json_object = True
+    supports_json_schema = True
+    supports_choices = True
+    supports_logprobs = True
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         # What holds a secret stays out of the public attribute, which may end up in a log or an error page.
