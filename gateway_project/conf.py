@@ -107,30 +107,42 @@ class _Reader:
             if key not in hints:
                 self.complain(f"{where}[{key!r}]", "is not a known key.", did_you_mean(str(key), list(hints)))
             elif key not in ready:
-                problem = _wrong(hints[key], value)
+                problem = wrong_type(hints[key], value)
                 if problem:
                     self.complain(f"{where}[{key!r}]", problem)
                 values[key] = tuple(value) if isinstance(value, list) else value
         return cls(**values) if len(self.problems) == before else None
 
 
-def _wrong(hint: Any, value: Any) -> str | None:
-    """Say what is wrong with `value` for the annotation `hint`, or None."""
+def wrong_type(hint: Any, value: Any, *, zero: bool = True) -> str | None:
+    """Say what is wrong with `value` for a field annotated with `hint`, or None. The value is not repeated:
+    it may be a secret.
+
+    Args:
+        zero: whether a number may be zero.
+    """
     options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if value is None:
         return None if NoneType in options else "must not be None."
     expected = options[0]
+    if expected is bool:
+        return None if isinstance(value, bool) else "must be True or False."
     if expected in (int, float):
-        kinds = (int,) if expected is int else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            return f"must be a number, not {value!r}."
-        return None if value >= 0 else "must not be negative."
+        return _wrong_number(expected, value, zero=zero)
     if expected is str:
-        return None if isinstance(value, str) else f"must be a string, not {value!r}."
+        return None if isinstance(value, str) else f"must be a string, not {type(value).__name__}."
     if get_origin(expected) is tuple:
         strings = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
         return None if strings else "must be a list of strings."
     return None if isinstance(value, Mapping) else f"must be a dict, not {type(value).__name__}."
+
+
+def _wrong_number(expected: type, value: Any, *, zero: bool) -> str | None:
+    kinds = (int,) if expected is int else (int, float)
+    number = isinstance(value, kinds) and not isinstance(value, bool) and value < float("inf")
+    if number and (value > 0 or (zero and value == 0)):
+        return None
+    return f"must be a {'whole ' if expected is int else ''}number {'of at least' if zero else 'above'} zero."
 
 
 def read(raw: Any) -> tuple[GatewaySettings | None, list[Problem]]:

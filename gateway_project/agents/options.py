@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
-from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from gateway_project.agents.base import Agent
-from gateway_project.conf import did_you_mean
+from gateway_project.conf import did_you_mean, wrong_type
 
 ABILITIES = tuple(name.removeprefix("supports_") for name in vars(Agent) if name.startswith("supports_"))
 """What an agent may be able to do, as an option ``supports`` spells it: ``tools``, ``json_schema``, …"""
@@ -23,7 +22,7 @@ def problems(cls: type[Any], options: Mapping[str, Any]) -> Iterator[str]:
         if key not in hints:
             yield sentence(f"{key!r} is not a known option.", did_you_mean(str(key), hints))
         elif value is not None:
-            wrong = _wrong(hints[key], value)
+            wrong = wrong_type(hints[key], value, zero=False)
             if wrong:
                 yield f"{key!r} {wrong}"
     for field in fields(cls):
@@ -31,7 +30,7 @@ def problems(cls: type[Any], options: Mapping[str, Any]) -> Iterator[str]:
         if needed and options.get(field.name) is None:
             yield f"{field.name!r} is missing."
     abilities = options.get("supports")
-    if "supports" in hints and abilities is not None and not _wrong(tuple[str, ...], abilities):
+    if "supports" in hints and abilities is not None and not wrong_type(tuple[str, ...], abilities):
         for name in abilities:
             if name not in ABILITIES:
                 yield sentence(f"'supports' does not know {name!r}.", did_you_mean(name, ABILITIES))
@@ -59,20 +58,3 @@ def declare(agent: Agent, abilities: tuple[str, ...]) -> None:
 def sentence(text: str, hint: str | None) -> str:
     """`text` with a hint behind it, if there is one."""
     return f"{text} {hint}" if hint else text
-
-
-def _wrong(hint: Any, value: Any) -> str | None:
-    kinds = [kind for kind in get_args(hint) if kind is not NoneType] if isinstance(hint, UnionType) else [hint]
-    expected = kinds[0]
-    if expected is bool:
-        return None if isinstance(value, bool) else "must be True or False."
-    if expected in (int, float):
-        kind = int if expected is int else (int, float)
-        good = isinstance(value, kind) and not isinstance(value, bool) and 0 < value < float("inf")
-        return None if good else f"must be a {'whole ' if expected is int else ''}number above zero."
-    if expected is str:
-        return None if isinstance(value, str) else f"must be a string, not {type(value).__name__}."
-    if get_origin(expected) is tuple:
-        good = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-        return None if good else "must be a list of strings."
-    return None if isinstance(value, Mapping) else f"must be a dict, not {type(value).__name__}."
