@@ -63,6 +63,7 @@ class GatewaySettings:
     TIMEOUT_SECONDS: float = 600
     DRAIN_SECONDS: float = 20
     DRAIN_NOTICE: float = 0
+    LEASE_SECONDS: float = 15
     HEARTBEAT_SECONDS: float = 15
     KEEPALIVE_SECONDS: float = 75
     JOURNAL_SECONDS: float = 5

@@ -9,7 +9,7 @@ from django.urls import URLPattern
 
 from gateway_project.agents.registry import registry
 from gateway_project.endpoints import ASGIApplication, EndpointConfig
-from gateway_project.execution.supervisor import running_supervisor
+from gateway_project.execution.supervisor import current_supervisor, running_supervisor
 
 logger = logging.getLogger("gateway.routing")
 
@@ -70,6 +70,7 @@ class Mount:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                current_supervisor()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 supervisor = running_supervisor()

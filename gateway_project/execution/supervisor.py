@@ -13,6 +13,7 @@ from gateway_project.agents.request import AgentRequest
 from gateway_project.conf import AgentSettings, GatewaySettings, gateway_settings
 from gateway_project.execution.active_run import ActiveRun, Terms
 from gateway_project.execution.admission import Admission, Budget, Limit, QueueFull
+from gateway_project.execution.lease import LeaseKeeper
 from gateway_project.execution.outlet import Outlet
 from gateway_project.execution.remote import AbortWatch
 from gateway_project.runs.journal import Change, InsertRun, Journal
@@ -43,6 +44,11 @@ class Supervisor:
         self.admission = Admission(queue=limits.QUEUED_RUNS, retry_after=max(1, limits.QUEUE_SECONDS / 2))
         self._rejected_rows = Budget(limits.REJECTED_ROWS_PER_MINUTE)
         self._abort_watch = AbortWatch(self)
+        self._lease = LeaseKeeper(journal, worker=worker, seconds=settings.LEASE_SECONDS, on_lost=self._lease_was_lost)
+
+    def begin(self) -> None:
+        """Register this process, and from here on keep its lease."""
+        self._lease.start()
 
     def start(self, record: RunRecord, request: AgentRequest, agent: Agent, outlet: Outlet) -> ActiveRun:
         """Start a run, or queue it. Returns at once; the run is on its own from here.
@@ -107,6 +113,7 @@ class Supervisor:
                 run.abort(AbortCause.SHUTDOWN)
             await self._wait_for_runs(self._longest_grace() + 1)
         await self._abort_watch.stop()
+        await self._lease.stop()
         await registry().close()
         written = await asyncio.to_thread(self.journal.stop, self.settings.JOURNAL_SECONDS)
         if not written:
@@ -134,6 +141,13 @@ class Supervisor:
         """An unresponsive agent has really ended."""
         self.unresponsive.pop(run.record.id, None)
 
+    def _lease_was_lost(self) -> str:
+        """Others took this process for dead and closed its runs: stop their agents, and go on under a new name."""
+        for run in tuple(self.runs.values()):
+            run.abort(AbortCause.WORKER_LOST)
+        self.worker = ids.uuid7().hex
+        return self.worker
+
     def _limits(self, agent: Agent, entry: AgentSettings) -> tuple[Limit, ...]:
         process = Limit("process", self.settings.LIMITS.CONCURRENT_RUNS)
         own = entry.CONCURRENT_RUNS if entry.CONCURRENT_RUNS is not None else agent.max_concurrent
@@ -160,7 +174,9 @@ def current_supervisor() -> Supervisor:
     global _current
     if _current is None:
         settings = gateway_settings()
-        _current = Supervisor(settings, Journal(settings.DATABASE), worker=ids.new_run_id().hex)
+        made = Supervisor(settings, Journal(settings.DATABASE), worker=ids.uuid7().hex)
+        made.begin()
+        _current = made
     return _current
 
 

@@ -153,6 +153,36 @@ class Run(models.Model):
         return self.settled_at - self.abort_requested_at
 
 
+class Worker(models.Model):
+    """A process that serves runs. It lives as long as it renews its lease; what it leaves open is closed by others."""
+
+    id = models.CharField("worker id", max_length=32, primary_key=True, editable=False)
+    host = models.CharField("host", max_length=255)
+    pid = models.PositiveIntegerField("process id")
+    boot_id = models.CharField("boot id", max_length=36, blank=True, help_text="Of the host's kernel, where it tells.")
+    started_at = models.DateTimeField("started")
+    lease_until = models.DateTimeField("lease until")
+    ended_at = models.DateTimeField("ended", null=True, blank=True, help_text="When it ended in good order.")
+    lost_at = models.DateTimeField("lost", null=True, blank=True, help_text="When others found its lease lapsed.")
+
+    class Meta:
+        db_table = "gateway_worker"
+        verbose_name = "worker"
+        verbose_name_plural = "workers"
+        ordering = ("-started_at", "id")
+        default_permissions = ("view",)
+        indexes = (
+            models.Index(
+                fields=("lease_until",),
+                name="gateway_worker_alive",
+                condition=models.Q(ended_at__isnull=True, lost_at__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
 class RunNote(models.Model):
     """What the columns of a run cannot hold: a second cause, a late end, who asked and why, the agent's tools."""
 

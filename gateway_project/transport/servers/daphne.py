@@ -14,13 +14,13 @@ import daphne.cli
 import daphne.server
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
-from twisted.internet import defer
+from twisted.internet import defer, reactor
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.web import http
 
 from gateway_project.conf import gateway_settings
-from gateway_project.execution.supervisor import running_supervisor
+from gateway_project.execution.supervisor import current_supervisor, running_supervisor
 
 logger = logging.getLogger("gateway.daphne")
 
@@ -126,6 +126,11 @@ class GatewayFactory(HTTPFactory):
 
 class GatewayServer(Server):
     """daphne's server with flow control and a shutdown that waits for the runs."""
+
+    def run(self) -> None:
+        """Begin with the event loop, not with the first request: what dead processes left is closed from the start."""
+        reactor._asyncioEventloop.call_soon(current_supervisor)
+        super().run()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """Let the application reach its request (ASGI specification, Extensions)."""
