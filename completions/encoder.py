@@ -220,7 +220,7 @@ class ChatBodyEncoder(BodyEncoder):
                 "logprobs": self._choice(index).logprobs(),
                 "finish_reason": reason,
             }
-            for index, reason in enumerate(result.reasons)
+            for index, reason in result.reasons.items()
         ]
         return sse.dumps({**self._head, "choices": choices, "usage": usage_object(result.usage)})
 

@@ -11,7 +11,7 @@ from pydantic import Tag
 
 from gateway_project.agents.request import ContentPart, Message, RefusalPart, RequestedToolCall, TextPart
 from gateway_project.transport.errors import InvalidValue
-from gateway_project.transport.schema import Unsupported, WireModel, by_type, refused
+from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused
 
 
 class TextContent(WireModel):
@@ -43,7 +43,7 @@ class InstructionMessage(WireModel):
     """``system`` or ``developer``."""
 
     role: Literal["system", "developer"]
-    content: str | list[TextPartOnly]
+    content: str | Few[TextPartOnly]
     name: str | None = None
 
 
@@ -51,7 +51,7 @@ class UserMessage(WireModel):
     """``user``: text. Images, audio and files are not supported yet and refused by name."""
 
     role: Literal["user"]
-    content: str | list[TextPartOnly]
+    content: str | Few[TextPartOnly]
     name: str | None = None
 
 
@@ -74,9 +74,9 @@ class AssistantMessage(WireModel):
     """``assistant``: text, a refusal, calls."""
 
     role: Literal["assistant"]
-    content: str | list[AssistantPart] | None = None
+    content: str | Few[AssistantPart] | None = None
     refusal: str | None = None
-    tool_calls: list[CalledTool] | None = None
+    tool_calls: Few[CalledTool] | None = None
     name: str | None = None
 
 
@@ -84,7 +84,7 @@ class ToolMessage(WireModel):
     """``tool``: the result of a call."""
 
     role: Literal["tool"]
-    content: str | list[TextPartOnly]
+    content: str | Few[TextPartOnly]
     tool_call_id: str
 
 

@@ -21,6 +21,7 @@ from gateway_project.transport.schema import (
     HONOURED,
     RECORDED,
     REFUSED,
+    Few,
     Field,
     Metadata,
     Penalty,
@@ -28,6 +29,7 @@ from gateway_project.transport.schema import (
     RunRequest,
     Unsupported,
     WireModel,
+    at_most,
     by_type,
     refused,
     refused_unless,
@@ -146,15 +148,15 @@ class ChatCompletionRequest(RunRequest):
         "moderation": REFUSED,
     }
 
-    messages: Annotated[list[ChatMessage], Constraint(min_length=1)]
+    messages: Annotated[Few[ChatMessage], Constraint(min_length=1)]
     stream_options: StreamOptions | None = None
-    tools: Annotated[list[Tool], Constraint(max_length=128)] | None = None
+    tools: Annotated[Few[Tool], Constraint(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: Format | None = None
     max_completion_tokens: TokenLimit = None
     max_tokens: TokenLimit = None
-    stop: StopSequence | Annotated[list[StopSequence], Constraint(min_length=1, max_length=4)] | None = None
+    stop: StopSequence | Annotated[Few[StopSequence], Constraint(min_length=1, max_length=4)] | None = None
     n: Annotated[int, Constraint(ge=1, le=128)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Constraint(ge=0, le=20)] | None = None
@@ -163,7 +165,7 @@ class ChatCompletionRequest(RunRequest):
     presence_penalty: Penalty = None
     frequency_penalty: Penalty = None
     seed: Annotated[int, Constraint(ge=-(2**63), lt=2**63)] | None = None
-    logit_bias: dict[str, Annotated[float, Constraint(ge=-100, le=100)]] | None = None
+    logit_bias: Annotated[dict[str, Annotated[float, Constraint(ge=-100, le=100)]], at_most(1024)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
     metadata: Metadata | None = None

@@ -83,7 +83,7 @@ class ResponseBuilder:
         if not isinstance(result, Completed):
             response = self._resource.snapshot("failed", self._output(), usage=result.usage, error=error_of(result))
             return self._numbered([{"type": "response.failed", "response": response}])
-        reason = INCOMPLETE_REASONS.get(result.reasons[0])
+        reason = INCOMPLETE_REASONS.get(result.reasons.get(0, "stop"))
         status: Literal["completed", "incomplete"] = "incomplete" if reason else "completed"
         events = self._close(status)
         response = self._resource.snapshot(status, self._output(), usage=result.usage, incomplete_reason=reason)

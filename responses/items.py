@@ -11,7 +11,7 @@ from pydantic import Field as Constraint
 
 from gateway_project.agents.request import ContentPart, Message, RefusalPart, RequestedToolCall, TextPart
 from gateway_project.transport.errors import InvalidValue
-from gateway_project.transport.schema import Unsupported, WireModel, by_type, refused
+from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused
 
 CallId = Annotated[str, Constraint(min_length=1)]
 """The schema allows 64 characters; some models make longer ones, and what was sent out must be taken back."""
@@ -51,7 +51,7 @@ class MessageItem(WireModel):
     """A message. Its ``phase`` and ``status`` tell an agent nothing and are not read."""
 
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[InputPart]
+    content: str | Few[InputPart]
 
 
 class FunctionCallItem(WireModel):
@@ -66,7 +66,7 @@ class FunctionCallOutputItem(WireModel):
     """The result of a call."""
 
     call_id: CallId
-    output: str | list[InputPart]
+    output: str | Few[InputPart]
 
 
 class ReasoningItem(WireModel):
@@ -91,7 +91,7 @@ InputItem = Annotated[
 ]
 
 
-def conversation(given: str | list[InputItem]) -> tuple[Message, ...]:
+def conversation(given: str | Few[InputItem]) -> tuple[Message, ...]:
     """The messages that `given` stands for: a string is one user message.
 
     Calls go to the assistant's turn they stand in, so that parallel calls and the text before them are one
@@ -131,7 +131,7 @@ def conversation(given: str | list[InputItem]) -> tuple[Message, ...]:
     return tuple(replace(message, tool_calls=tuple(calls)) if calls else message for message, calls in turns)
 
 
-def _content(content: str | list[InputPart], where: str, role: str) -> tuple[ContentPart, ...]:
+def _content(content: str | Few[InputPart], where: str, role: str) -> tuple[ContentPart, ...]:
     if isinstance(content, str):
         return (TextPart(content),)
     return tuple(_part(part, f"{where}[{index}]", role) for index, part in enumerate(content))

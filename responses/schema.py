@@ -24,6 +24,7 @@ from gateway_project.transport.schema import (
     HONOURED,
     RECORDED,
     REFUSED,
+    Few,
     Field,
     Label,
     Metadata,
@@ -142,9 +143,9 @@ class ResponseRequest(RunRequest):
         "moderation": REFUSED,
     }
 
-    input: str | list[InputItem] | None = None
+    input: str | Few[InputItem] | None = None
     instructions: str | None = None
-    tools: list[Tool] | None = None
+    tools: Few[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
@@ -154,7 +155,7 @@ class ResponseRequest(RunRequest):
     presence_penalty: Penalty = None
     frequency_penalty: Penalty = None
     top_logprobs: Annotated[int, Constraint(ge=0, le=20)] | None = None
-    include: list[str] | None = None
+    include: Few[str] | None = None
     reasoning: ReasoningOptions | None = None
     stream_options: StreamOptions | None = None
     truncation: Literal["auto", "disabled"] | None = None

@@ -35,7 +35,7 @@ that shape before `[DONE]`, in a Responses stream a `response.failed` with the s
 | 500 | `internal_error` | the agent or the server failed | |
 | 502, 504 | `upstream_…` | what is behind the agent failed | |
 | 503 | `queue_timeout` | no place became free; `Retry-After` | true |
-| 503 | `journal_unavailable` | the run could not be recorded; `Retry-After` | true |
+| 503 | `database_unavailable`, `journal_unavailable` | the database is away; `Retry-After` | true |
 | 503 | `shutting_down` | the process ends; `Retry-After` | true |
 | 503 | `run_cancelled` | somebody cancelled the run | false |
 | 504 | `run_timeout` | the run took too long | false |

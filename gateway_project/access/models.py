@@ -7,7 +7,7 @@ import secrets
 from datetime import datetime
 from typing import Self
 
-from django.db import models
+from django.db import connections, models
 from django.utils.translation import gettext_lazy as _
 
 from gateway_project import clock
@@ -54,6 +54,20 @@ class APIKeyManager(models.Manager.from_queryset(APIKeyQuerySet)):  # type: igno
         if key is None or not hmac.compare_digest(key.hash, hash_secret(text)):
             return None
         return key
+
+    def touch(self, key: "APIKey", at: datetime) -> None:
+        """Note the use of a key, unless that would have to wait: it stands before every request of the key's."""
+        with connections[self.db].cursor() as cursor:
+            if cursor.db.vendor == "sqlite":
+                cursor.execute("PRAGMA busy_timeout")
+                (patience,) = cursor.fetchone()
+                cursor.execute("PRAGMA busy_timeout = 0")
+                try:
+                    self.filter(pk=key.pk).update(last_used_at=at)
+                finally:
+                    cursor.execute(f"PRAGMA busy_timeout = {int(patience)}")
+            else:
+                self.filter(pk__in=self.filter(pk=key.pk).select_for_update(skip_locked=True)).update(last_used_at=at)
 
 
 class APIKey(models.Model):

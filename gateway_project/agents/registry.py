@@ -1,5 +1,7 @@
 """From a client's ``model`` to an agent: aliases, the default agent, and what a principal may use."""
 
+import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +12,8 @@ from django.dispatch import receiver
 from gateway_project.agents.base import Agent
 from gateway_project.agents.errors import ModelNotFound
 from gateway_project.conf import GatewaySettings, gateway_settings, import_dotted
+
+logger = logging.getLogger("gateway.agents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,17 @@ class Registry:
         for agent in self.agents.values():
             agent.load()
 
-    async def close(self) -> None:
-        """Let every agent give back what it holds."""
-        for agent in self.agents.values():
-            await agent.close()
+    async def close(self, *, within: float) -> None:
+        """Let every agent give back what it holds; what one raises, or takes too long for, is logged."""
+        closing = {asyncio.ensure_future(agent.close()): agent.name for agent in self.agents.values()}
+        if closing:
+            await asyncio.wait(closing, timeout=within)
+        for task, name in closing.items():
+            if not task.done():
+                task.cancel()
+                logger.error("agent.close_timeout", extra={"agent": name})
+            elif not task.cancelled() and task.exception() is not None:
+                logger.error("agent.close_failed", exc_info=task.exception(), extra={"agent": name})
 
 
 @cache

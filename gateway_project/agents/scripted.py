@@ -162,6 +162,7 @@ async def _limited(script: Script, request: AgentRequest) -> Script:
     words = 0
     text = ""
     said = 0
+    longest = max(map(len, request.stop), default=0)
     try:
         async for event in script:
             if isinstance(event, Finish):
@@ -175,7 +176,8 @@ async def _limited(script: Script, request: AgentRequest) -> Script:
                 break
             words += 1
             text += event.text
-            cut = min((at for at in map(text.find, request.stop) if at >= 0), default=None)
+            fresh = max(0, len(text) - len(event.text) - longest)
+            cut = min((at for at in (text.find(stop, fresh) for stop in request.stop) if at >= 0), default=None)
             if cut is not None:
                 text = text[:cut]
                 break

@@ -1,7 +1,10 @@
 """The abort signal: how an agent learns that nobody waits for it any more, and why."""
 
 import asyncio
+import logging
 from collections.abc import Callable
+
+logger = logging.getLogger("gateway.run")
 
 
 class AbortSignal:
@@ -29,7 +32,7 @@ class AbortSignal:
     def on_abort(self, callback: Callable[[str], None]) -> None:
         """Call `callback(cause)` at the abort, in the event loop; at once if it has happened."""
         if self._cause is not None:
-            callback(self._cause)
+            _call(callback, self._cause)
         else:
             self._callbacks.append(callback)
 
@@ -48,6 +51,14 @@ class AbortSignal:
         self._cause = cause
         if self._event is not None:
             self._event.set()
-        for callback in self._callbacks:
-            callback(cause)
-        self._callbacks.clear()
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            _call(callback, cause)
+
+
+def _call(callback: Callable[[str], None], cause: str) -> None:
+    """Call foreign code: what it raises must not keep the abort from going on."""
+    try:
+        callback(cause)
+    except Exception:
+        logger.exception("run.abort_callback_failed", extra={"cause": cause})

@@ -17,11 +17,12 @@ from gateway_project.agents.events import ToolActivity
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.conf import OnDisconnect
+from gateway_project.execution.account import fill_end, public_error
 from gateway_project.execution.admission import Ticket
-from gateway_project.execution.outlet import Aborted, Completed, Failed, Outlet
+from gateway_project.execution.outlet import Aborted, Completed, Failed, Outlet, RunResult
 from gateway_project.execution.progress import Progress
 from gateway_project.observe.context import bind_run
-from gateway_project.runs.journal import Change, CloseRun, InsertRun, JournalUnavailable, Note, StartRun
+from gateway_project.runs.journal import Change, CloseRun, InsertRun, Note, StartRun
 from gateway_project.runs.record import NoteRecord, RunRecord
 from gateway_project.runs.vocabulary import (
     AbortCause,
@@ -29,13 +30,15 @@ from gateway_project.runs.vocabulary import (
     AbortPhase,
     NoteKind,
     RunStatus,
-    UsageSource,
 )
 
 logger = logging.getLogger("gateway.run")
 
 CLIENT_IS_GONE = frozenset({AbortCause.CLIENT_DISCONNECT, AbortCause.SLOW_READER})
 """Causes after which nothing can be told to the client."""
+
+_EVENTS_PER_TURN = 50
+_MOST_TOOL_NOTES = 200
 
 
 class Host(Protocol):
@@ -98,7 +101,8 @@ class ActiveRun:
         self._outlet = outlet
         self._terms = terms
         self._progress = Progress(request)
-        self._failure: Exception | None = None
+        self._error: AgentError | None = None
+        self._tool_notes = 0
         self._row_made = False
         self._runs_on = False  # without its client, as configured
         self._ending = False  # the agent is done, the last bytes are on their way
@@ -132,16 +136,15 @@ class ActiveRun:
             self._run_on()
             return False
         self._record_abort(cause, by, reason)
-        self.signal.set(cause)
-        if self._ending:
-            return True  # Nothing is left to stop.
-        self._cancels += 1
-        self.task.cancel()
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(self._terms.grace_seconds, self._grace_is_over))
-        if cause not in CLIENT_IS_GONE:
-            word = Aborted(cause, self._progress.usage)
-            self._last_word = loop.create_task(self._outlet.end(word), name=f"run:{self.record.id}:last-word")
+        if not self._ending:
+            self._cancels += 1
+            self.task.cancel()
+            if cause not in CLIENT_IS_GONE:
+                word = self._say(Aborted(cause, self._progress.usage))
+                self._last_word = loop.create_task(word, name=f"run:{self.record.id}:last-word")
+        self.signal.set(cause)  # Calls the agent's own code, which must find everything under way.
         return True
 
     # -- the run's own task ---------------------------------------------------------------------------
@@ -160,11 +163,11 @@ class ActiveRun:
                 return
             if cancels:
                 raise  # Somebody else cancels this task: their wish stands.
-            self._failure = AgentMisbehaved("The agent cancelled itself.")
-        except Exception as error:  # noqa: BLE001 (the agent is foreign code: whatever it raises ends its run, not us)
-            self._failure = error
+            self._error = AgentMisbehaved("The agent cancelled itself.")
+        except Exception as failure:  # noqa: BLE001 (the agent is foreign code: whatever it raises ends its run, not us)
+            self._failed(failure)
         if not self.signal.aborted:
-            await self._say_the_end()
+            await self._end_by_itself()
 
     async def _take_place(self) -> None:
         """Wait for a place, and make the record durable before the agent is called."""
@@ -190,27 +193,40 @@ class ActiveRun:
         self._progress.phase = AbortPhase.BEFORE_OUTPUT
         self._outlet.started()
         async with aclosing(self._agent.run(self._request, self.signal)) as events:
+            count = 0
             async for event in events:
                 self._progress.observe(event)
                 if isinstance(event, ToolActivity):
-                    self._note(NoteKind.TOOL, f"{event.name} {event.state} {event.detail}".rstrip())
+                    self._note_tool(event)
                 if self._ended:
                     return  # Recorded as unresponsive: close the generator, it yields for nobody.
                 if not self.signal.aborted:
                     await self._outlet.write(event)
+                count += 1
+                if count % _EVENTS_PER_TURN == 0:
+                    await asyncio.sleep(0)  # An agent that never waits must not keep the loop from everybody else.
         if not self._progress.finish_reasons and not self.signal.aborted:
             raise AgentMisbehaved("The agent ended without finishing its answer.")
 
-    async def _say_the_end(self) -> None:
+    async def _end_by_itself(self) -> None:
         self._ending = True
         usage = self._progress.usage
-        if self._failure is None:
-            result: Completed | Failed = Completed(self._progress.finish_reasons, usage)
+        if self._error is None:
+            delivered = await self._say(Completed(self._progress.finish_reasons, usage))
         else:
-            result = Failed(self._public_error(), usage)
-        self.record.delivered = await self._outlet.end(result)
-        if not self.record.delivered:
+            delivered = await self._say(Failed(self._error, usage))
+        self.record.delivered = delivered
+        if not delivered:
             self.abort(AbortCause.CLIENT_DISCONNECT)
+
+    async def _say(self, result: RunResult) -> bool:
+        """Say the last word. An answer that cannot be said is a failure of the run; the outlet has told the client."""
+        try:
+            return await self._outlet.end(result)
+        except Exception as failure:  # noqa: BLE001 (an answer that cannot be encoded must not cost the record)
+            if not isinstance(result, Aborted):
+                self._failed(failure)
+            return True
 
     # -- the end --------------------------------------------------------------------------------------
 
@@ -221,11 +237,17 @@ class ActiveRun:
             self._note(NoteKind.CLIENT_GONE, f"in phase {self._progress.phase}; the agent is configured to finish")
 
     def _grace_is_over(self) -> None:
-        """The agent is still alive: record that, and go on without it."""
-        if self.task.done():
+        """Go on without whatever is not over yet: an agent that does not stop, or a client that does not read."""
+        if self._ended:
             return
-        logger.warning("run.unresponsive", extra={"run_id": self.record.id, "agent": self._agent.name})
-        self._close(RunStatus.ABORTED, AbortOutcome.UNRESPONSIVE)
+        if not self._ending and not self.task.done():
+            logger.warning("run.unresponsive", extra={"run_id": self.record.id, "agent": self._agent.name})
+            self._close(RunStatus.ABORTED, AbortOutcome.UNRESPONSIVE)
+            return
+        self._outlet.gone()
+        for saying in (self.task, self._last_word):
+            if saying is not None and not saying.done():
+                saying.cancel()
 
     def _settled(self, task: "asyncio.Task[None]") -> None:
         """The task has ended: decide the outcome. The task's own callback, so it is never missed."""
@@ -234,6 +256,8 @@ class ActiveRun:
             self._host.settled_late(self)
             return
         self.record.settled_at = clock.now()
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._failed(failure)  # such as SystemExit, which is no Exception
         if task.cancelled() and not self.signal.aborted:
             self._record_abort(AbortCause.SHUTDOWN, "", "")  # by nobody we know: the loop is being shut down
             self.signal.set(AbortCause.SHUTDOWN)
@@ -244,12 +268,12 @@ class ActiveRun:
 
     def _outcome(self) -> tuple[RunStatus, AbortOutcome | None]:
         """What became of a run whose task has ended."""
-        by_itself = RunStatus.COMPLETED if self._failure is None else RunStatus.FAILED
+        by_itself = RunStatus.COMPLETED if self._error is None else RunStatus.FAILED
         if not self.signal.aborted:
             return by_itself, None
-        if self._ending or (self._progress.has_finished and self._failure is None):
+        if self._ending or (self._progress.has_finished and self._error is None):
             return by_itself, AbortOutcome.FINISHED_FIRST
-        return RunStatus.ABORTED, AbortOutcome.STOPPED if self._failure is None else AbortOutcome.ERRORED
+        return RunStatus.ABORTED, AbortOutcome.STOPPED if self._error is None else AbortOutcome.ERRORED
 
     def _close(self, status: RunStatus, outcome: AbortOutcome | None) -> None:
         """Hand the end to the journal, once."""
@@ -258,35 +282,13 @@ class ActiveRun:
         self._ended = True
         for timer in self._timers:
             timer.cancel()
-        self._fill_record(status, outcome)
+        stats = self._outlet.stats
+        fill_end(self.record, status, outcome, progress=self._progress, stats=stats, error=self._error)
         end = CloseRun(replace(self.record)) if self._row_made else InsertRun(replace(self.record))
         self._host.submit(end).add_done_callback(self._end_is_written)
         details = {name: getattr(self.record, f"abort_{name}") or None for name in ("cause", "phase", "outcome")}
         logger.info("run.finished", extra={"run_id": self.record.id, "status": status, **details})
         self._host.ended(self)
-
-    def _fill_record(self, status: RunStatus, outcome: AbortOutcome | None) -> None:
-        record, stats = self.record, self._outlet.stats
-        record.status = status
-        record.abort_outcome = outcome or ""
-        record.finished_at = clock.now()
-        record.first_output_at = self._progress.first_output_at
-        record.tokens_sent = self._progress.pieces if stats.events else 0
-        record.events_sent, record.bytes_sent, record.http_status = stats.events, stats.bytes, stats.http_status
-        if outcome is not None:
-            record.delivered = bool(record.delivered) and status is not RunStatus.ABORTED
-        if status is RunStatus.COMPLETED:
-            record.finish_reason = self._progress.finish_reasons[0]
-        if self._progress.phase in (AbortPhase.QUEUED, AbortPhase.PREPARING):
-            record.started_at = None  # The row said so before the agent was called; it never was.
-        else:
-            usage = self._progress.usage
-            record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
-            record.cached_tokens, record.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
-            record.usage_source = UsageSource(usage.source)
-        if self._failure is not None:
-            error = self._public_error()
-            record.error_type, record.error_code, record.error_message = error.type, error.code, error.message
 
     def _end_is_written(self, _: "asyncio.Future[object]") -> None:
         if not self.closed.done():
@@ -300,17 +302,16 @@ class ActiveRun:
         self.record.abort_reason = reason
         logger.info("run.abort", extra={"run_id": self.record.id, "cause": cause, "phase": self._progress.phase})
 
-    def _public_error(self) -> AgentError:
-        """The failure as the client may see it; anything unforeseen is logged once and hidden."""
-        if isinstance(self._failure, JournalUnavailable):
-            message = "The run could not be recorded. Please try again later."
-            self._failure = AgentError(message, code="journal_unavailable", status=503, retry_after=1)
-        elif not isinstance(self._failure, AgentError):
-            details = {"run_id": self.record.id, "agent": self._agent.name}
-            logger.error("run.failed", exc_info=self._failure, extra=details)
-            self._failure = AgentMisbehaved("The agent failed.")
-        assert isinstance(self._failure, AgentError)
-        return self._failure
+    def _failed(self, failure: BaseException) -> None:
+        self._error = public_error(failure, run_id=self.record.id, agent=self._agent.name)
+
+    def _note_tool(self, event: ToolActivity) -> None:
+        """A busy agent's tools are noted up to a bound."""
+        self._tool_notes += 1
+        if self._tool_notes < _MOST_TOOL_NOTES:
+            self._note(NoteKind.TOOL, f"{event.name} {event.state} {event.detail}".rstrip())
+        elif self._tool_notes == _MOST_TOOL_NOTES:
+            self._note(NoteKind.TOOL, "and more, which are not noted")
 
     def _note(self, kind: NoteKind, text: str, *, by: str = "") -> None:
         self._host.submit(Note(NoteRecord(run_id=self.record.id, at=clock.now(), kind=kind, by=by, text=text)))

@@ -46,7 +46,13 @@ class LeaseKeeper:
         interval = self._seconds / 3
         while True:
             asked_at = clock.monotonic()
-            renewed = await renewal  # The journal tries until the database answers.
+            try:
+                renewed = await renewal
+            except Exception:  # noqa: BLE001 (the journal has logged it; a lease is asked for as long as we live)
+                self._answering_since = None
+                await asyncio.sleep(min(1.0, interval))
+                renewal = self._journal.submit(RenewLease(self._worker, self._seconds))
+                continue
             answered_at = clock.monotonic()
             if renewed is False:
                 logger.error("lease.lost", extra={"worker": self._worker})

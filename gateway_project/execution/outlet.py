@@ -1,5 +1,6 @@
 """The one seam between a run and whoever listens to it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,9 +11,9 @@ from gateway_project.runs.vocabulary import AbortCause
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The agent finished. `reasons` has one finish reason a choice, by index."""
+    """The agent finished. `reasons` has each choice's finish reason, by its index and in that order."""
 
-    reasons: tuple[FinishReason, ...]
+    reasons: Mapping[int, FinishReason]
     usage: Usage
 
 

@@ -1,5 +1,7 @@
 """How far a run has come, as its events tell: the phase, the output, the tokens, the finish of each choice."""
 
+import logging
+from collections.abc import Mapping
 from datetime import datetime
 from typing import assert_never
 
@@ -20,7 +22,10 @@ from gateway_project.agents.events import (
 from gateway_project.agents.request import AgentRequest
 from gateway_project.runs.vocabulary import AbortPhase
 
+logger = logging.getLogger("gateway.run")
+
 _CHARACTERS_PER_TOKEN = 4
+_MOST_TOKENS = 2**31 - 1
 
 
 class Progress:
@@ -44,7 +49,7 @@ class Progress:
             case ToolCallDelta() | ToolCall():
                 self._output(len(event.arguments))
             case Usage():
-                self._reported = event
+                self._take_count(event)
             case Finish():
                 self._finishes[event.choice] = event.reason
                 if self.has_finished:
@@ -60,9 +65,9 @@ class Progress:
         return len(self._finishes) >= self._request.choices
 
     @property
-    def finish_reasons(self) -> tuple[FinishReason, ...]:
-        """Of the choices that have finished, by index."""
-        return tuple(self._finishes[choice] for choice in sorted(self._finishes))
+    def finish_reasons(self) -> Mapping[int, FinishReason]:
+        """Of the choices that have finished, in the order of their indexes."""
+        return dict(sorted(self._finishes.items()))
 
     @property
     def usage(self) -> Usage:
@@ -74,6 +79,14 @@ class Progress:
             output_tokens=-(-self._characters // _CHARACTERS_PER_TOKEN),
             source="estimated",
         )
+
+    def _take_count(self, usage: Usage) -> None:
+        """Believe the agent, unless what it says is no count that the record could hold."""
+        counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+        if all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in counts):
+            self._reported = usage
+        else:
+            logger.warning("run.usage_ignored", extra={"run_id": self._request.run_id})
 
     def _output(self, characters: int) -> None:
         self._characters += characters

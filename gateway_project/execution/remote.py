@@ -48,14 +48,21 @@ class AbortWatch:
         while self._supervisor.runs:
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
             try:
-                wishes = await self._supervisor.write(Query(self._ask))
+                await self._look()
             except JournalUnavailable:
                 continue
-            assert isinstance(wishes, list)
-            for wish in wishes:
-                run = self._supervisor.runs.get(wish.run_id)
-                if run is not None and not run.signal.aborted:
-                    run.abort(AbortCause(wish.cause), by=wish.by, reason=wish.reason)
+            except Exception:
+                logger.exception("remote.failed")
+
+    async def _look(self) -> None:
+        wishes = await self._supervisor.write(Query(self._ask))
+        assert isinstance(wishes, list)
+        for wish in wishes:
+            run = self._supervisor.runs.get(wish.run_id)
+            if run is not None and not run.signal.aborted:
+                known = wish.cause in AbortCause.values  # A newer version may write a cause that we do not know.
+                cause = AbortCause(wish.cause) if known else AbortCause.OPERATOR_CANCELLED
+                run.abort(cause, by=wish.by, reason=wish.reason)
 
     def _ask(self, connection: BaseDatabaseWrapper) -> list[_Wish]:
         runs = Run.objects.using(connection.alias).open().filter(worker=self._supervisor.worker)

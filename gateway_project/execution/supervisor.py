@@ -17,10 +17,13 @@ from gateway_project.execution.lease import LeaseKeeper
 from gateway_project.execution.outlet import Outlet
 from gateway_project.execution.remote import AbortWatch
 from gateway_project.runs.journal import Change, InsertRun, Journal
+from gateway_project.runs.journal.spill import spill_folder
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import AbortCause, RunStatus
 
 logger = logging.getLogger("gateway.supervisor")
+
+_AGENTS_CLOSE_SECONDS = 5.0
 
 
 class Supervisor:
@@ -114,10 +117,10 @@ class Supervisor:
             await self._wait_for_runs(self._longest_grace() + 1)
         await self._abort_watch.stop()
         await self._lease.stop()
-        await registry().close()
         written = await asyncio.to_thread(self.journal.stop, self.settings.JOURNAL_SECONDS)
         if not written:
             logger.error("supervisor.journal_incomplete", extra={"waiting": self.journal.waiting})
+        await registry().close(within=_AGENTS_CLOSE_SECONDS)
 
     # -- what a run needs -----------------------------------------------------------------------------
 
@@ -174,7 +177,12 @@ def current_supervisor() -> Supervisor:
     global _current
     if _current is None:
         settings = gateway_settings()
-        made = Supervisor(settings, Journal(settings.DATABASE), worker=ids.uuid7().hex)
+        journal = Journal(
+            settings.DATABASE,
+            spill=spill_folder(settings.SPILL_DIR, settings.DATABASE),
+            accept_spilled=settings.ACCEPT_WITHOUT_DATABASE,
+        )
+        made = Supervisor(settings, journal, worker=ids.uuid7().hex)
         made.begin()
         _current = made
     return _current

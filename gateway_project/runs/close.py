@@ -7,7 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from gateway_project.runs.models import Run
 from gateway_project.runs.notes import add_note
 from gateway_project.runs.record import ABORT_COLUMNS, END_COLUMNS, NoteRecord, RunRecord, assignments, values
-from gateway_project.runs.vocabulary import FINAL_STATUSES, AbortOutcome, NoteKind, RunStatus, sources_of
+from gateway_project.runs.vocabulary import FINAL_STATUSES, AbortOutcome, AbortPhase, NoteKind, RunStatus, sources_of
 
 _TABLE = Run._meta.db_table
 
@@ -20,56 +20,56 @@ def close_run(end: RunRecord, connection: BaseDatabaseWrapper) -> bool:
         connection: in a transaction of the caller's.
 
     Returns:
-        Whether this call closed the run.
+        Whether the run has this end, be it from an earlier call.
 
     Raises:
         ValueError: when `end.status` is not final.
     """
-    status = RunStatus(end.status)
-    if status not in FINAL_STATUSES:
-        raise ValueError(f"{status} is not an end")
-    end = _with_first_abort(end, connection)
-    sources = sources_of(status)
+    if end.status not in FINAL_STATUSES:
+        raise ValueError(f"{end.status} is not an end")
+    # Locked, so that no wish to abort is written between the look and the update.
+    run = Run.objects.using(connection.alias).select_for_update().filter(pk=end.id).first()
+    if run is None or RunStatus(run.status) not in sources_of(RunStatus(end.status)):
+        return _came_second(end, run, connection)
+    end, note = _with_first_abort(end, run)
     columns = (*END_COLUMNS, *ABORT_COLUMNS)
-    sql = f"UPDATE {_TABLE} SET {assignments(columns)} WHERE id = %s AND status IN ({', '.join(['%s'] * len(sources))})"  # noqa: S608
-    parameters = [*values(end, columns, connection), *values(end, ("id",), connection), *map(str, sources)]
+    sql = f"UPDATE {_TABLE} SET {assignments(columns)} WHERE id = %s AND status = %s"  # noqa: S608 (names are ours)
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(sql, [*values(end, (*columns, "id"), connection), run.status])
         closed: bool = cursor.rowcount == 1
-    if not closed and end.finished_at is not None:
-        note = NoteRecord(run_id=end.id, at=end.finished_at, kind=NoteKind.SECOND_END, text=f"would have been {status}")
+    if closed and note is not None:
         add_note(note, connection)
     return closed
 
 
-def _with_first_abort(end: RunRecord, connection: BaseDatabaseWrapper) -> RunRecord:
+def _came_second(end: RunRecord, run: Run | None, connection: BaseDatabaseWrapper) -> bool:
+    if run is not None and (run.status, run.finished_at) == (end.status, end.finished_at):
+        return True  # The same end again: the first answer got lost.
+    if end.finished_at is not None:
+        text = f"would have been {end.status}"
+        add_note(NoteRecord(run_id=end.id, at=end.finished_at, kind=NoteKind.SECOND_END, text=text), connection)
+    return False
+
+
+def _with_first_abort(end: RunRecord, run: Run) -> tuple[RunRecord, NoteRecord | None]:
     """Of the abort asked elsewhere (in the row) and the one known here (in `end`) the earlier stays.
 
-    A run that ended by itself before it heard of the other's wish "finished first".
+    The other becomes a note. A run that ended by itself before it heard of the wish "finished first".
     """
-    run = Run.objects.using(connection.alias).filter(pk=end.id, abort_requested_at__isnull=False)
-    stored = run.values_list(*ABORT_COLUMNS).first()
-    if stored is None:
-        return end
-    at, cause, by, reason = stored
+    if run.abort_requested_at is None:
+        return end, None
+    stored = {column: getattr(run, column) for column in ABORT_COLUMNS}
     if end.abort_requested_at is None:
-        return replace(
-            end,
-            abort_requested_at=at,
-            abort_cause=cause,
-            abort_requested_by=by,
-            abort_reason=reason,
-            abort_phase=end.abort_phase,
-            abort_outcome=AbortOutcome.FINISHED_FIRST,
-            settled_at=end.settled_at or end.finished_at,
+        outcome, settled_at = AbortOutcome.FINISHED_FIRST, end.settled_at or end.finished_at
+        finished = replace(end, abort_phase=AbortPhase.FINISHING, abort_outcome=outcome, settled_at=settled_at)
+        return replace(finished, **stored), None
+    stored_is_first = run.abort_requested_at < end.abort_requested_at
+    note = None
+    if run.abort_cause != end.abort_cause:
+        at, by, cause = (
+            (end.abort_requested_at, end.abort_requested_by, end.abort_cause)
+            if stored_is_first
+            else (run.abort_requested_at, run.abort_requested_by, run.abort_cause)
         )
-    if at < end.abort_requested_at:
-        if cause != end.abort_cause:
-            second = NoteRecord(
-                run_id=end.id, at=end.abort_requested_at, kind=NoteKind.SECOND_CAUSE, text=end.abort_cause
-            )
-            add_note(second, connection)
-        return replace(end, abort_requested_at=at, abort_cause=cause, abort_requested_by=by, abort_reason=reason)
-    if cause != end.abort_cause:
-        add_note(NoteRecord(run_id=end.id, at=at, kind=NoteKind.SECOND_CAUSE, by=by, text=cause), connection)
-    return end
+        note = NoteRecord(run_id=end.id, at=at, kind=NoteKind.SECOND_CAUSE, by=by, text=cause)
+    return (replace(end, **stored) if stored_is_first else end), note

@@ -162,10 +162,30 @@ def _storable(value: Any) -> Any:
     return value
 
 
+def bare_end(record: RunRecord) -> RunRecord:
+    """The end of a run without whatever a database might refuse in it: who, when and how only."""
+    return RunRecord(
+        id=record.id,
+        status=record.status,
+        endpoint=record.endpoint,
+        received_at=record.received_at,
+        started_at=record.started_at,
+        settled_at=record.settled_at,
+        finished_at=record.finished_at,
+        abort_requested_at=record.abort_requested_at,
+        abort_cause=record.abort_cause,
+        abort_phase=record.abort_phase,
+        abort_outcome=record.abort_outcome,
+        error_code=record.error_code or "record_refused",
+    )
+
+
 def insert_sql(table: str, columns: tuple[str, ...]) -> str:
-    """A parametrised INSERT of `columns`, in order."""
+    """A parametrised INSERT of `columns`, in order, that does nothing when the row is there."""
     marks = ", ".join(["%s"] * len(columns))
-    return f"INSERT INTO {table} ({', '.join(quoted(columns))}) VALUES ({marks})"  # noqa: S608 (names are ours)
+    names = ", ".join(quoted(columns))
+    # The same row may come again: a commit's answer can get lost, and a spill file be replayed twice.
+    return f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (names are ours)
 
 
 def quoted(columns: tuple[str, ...]) -> list[str]:

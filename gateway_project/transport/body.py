@@ -1,5 +1,7 @@
 """The request's body: bounded, and JSON."""
 
+import math
+import re
 from typing import Any
 
 from pydantic_core import from_json
@@ -71,4 +73,24 @@ class Body:
             raise InvalidJSON(f"The request body is not valid JSON: {error}.") from None
         if not isinstance(payload, dict):
             raise InvalidValue("The request body must be a JSON object.")
+        if _TOO_LARGE.search(raw) and not _is_finite(payload):
+            raise InvalidJSON("The request body holds a number that is too large.")
         return payload
+
+
+_TOO_LARGE = re.compile(rb"[0-9][eE]\+?[0-9]{2}|[0-9]{300}")
+"""How a number that is infinite in floating point must be spelled."""
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number in `value` is infinite, as ``1e999`` is."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, float) and math.isinf(item):
+            return False
+        if isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+    return True

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.http import AsyncHttpConsumer
+from django.db import InterfaceError, OperationalError
 
 from gateway_project import ids
 from gateway_project.access.authentication import authenticate, header
@@ -15,7 +16,7 @@ from gateway_project.access.principal import Principal
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
 from gateway_project.transport import sse
 from gateway_project.transport.connection import Connection
-from gateway_project.transport.errors import InvalidAPIKey, MethodNotAllowed, envelope, error_headers
+from gateway_project.transport.errors import DatabaseAway, InvalidAPIKey, MethodNotAllowed, envelope, error_headers
 from gateway_project.transport.host import check_host, cors_headers, preflight_headers
 
 logger = logging.getLogger("gateway.request")
@@ -94,7 +95,10 @@ class GatewayConsumer(AsyncHttpConsumer):
             raise StopConsumer
         if method not in self.methods:
             raise MethodNotAllowed(method, allowed)
-        self.principal = await authenticate(self.scope)
+        try:
+            self.principal = await authenticate(self.scope)
+        except (InterfaceError, OperationalError):
+            raise DatabaseAway from None  # The journal logs it, once.
         if self.principal is None:
             raise InvalidAPIKey
 

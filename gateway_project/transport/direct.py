@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from gateway_project.agents.errors import AgentMisbehaved
 from gateway_project.agents.events import AgentEvent
 from gateway_project.execution.outlet import Completed, OutletStats, RunResult
 from gateway_project.transport import sse
@@ -49,51 +50,79 @@ class DirectOutlet:
         self.stats.events = self._events
 
     async def end(self, result: RunResult) -> bool:
-        """Send the last word: the rest of the answer, an error frame, or an error reply."""
+        """Send the last word: the rest of the answer, an error frame, or an error reply.
+
+        Raises:
+            Exception: what the encoder raised; the client was told that the server failed.
+        """
         if self._closed:
             return False
         self._close()
-        encoder = self._encoder
-        if isinstance(encoder, StreamEncoder) and (self._connection.started or isinstance(result, Completed)):
-            return await self._stream(lambda: encoder.close(result), more=False)
-        if isinstance(encoder, BodyEncoder) and isinstance(result, Completed):
-            self.stats.events = self._events
-            return await self._reply(200, encoder.body(result))
-        assert not isinstance(result, Completed)
-        error = error_of(result)
-        return await self._reply(error.status, sse.dumps(envelope(error)), error_headers(error))
+        async with self._sending:
+            try:
+                return await self._send_result(result)
+            except Exception:
+                await self._send_failure()
+                raise
 
     def gone(self) -> None:
         """The client is gone: write nothing more."""
         self._close()
         self._connection.lost()
 
-    async def _stream(self, encode: Callable[[], bytes], *, more: bool = True) -> bool:
-        """Send what `encode` makes, after status, headers and the stream's opening if it is the first.
+    async def _send_result(self, result: RunResult) -> bool:
+        encoder = self._encoder
+        if isinstance(encoder, StreamEncoder) and (self._connection.started or isinstance(result, Completed)):
+            data = encoder.close(result)
+            return await self._send(data if self._connection.started else encoder.open() + data, more=False)
+        if isinstance(encoder, BodyEncoder) and isinstance(result, Completed):
+            body = encoder.body(result)
+            self.stats.events = self._events
+            return await self._reply(200, body)
+        assert not isinstance(result, Completed)
+        error = error_of(result)
+        return await self._reply(error.status, sse.dumps(envelope(error)), error_headers(error))
 
-        One at a time: the run's task, a heartbeat and the last word may come together.
-        """
+    async def _send_failure(self) -> None:
+        """The answer could not be encoded: say so in the plainest way."""
+        error = AgentMisbehaved("The answer could not be sent.")
+        body = sse.dumps(envelope(error))
+        if self._connection.started:
+            await self._send(b"data: " + body + b"\n\n" + sse.DONE, more=False)
+        else:
+            await self._reply(error.status, body)
+
+    async def _stream(self, encode: Callable[[], bytes]) -> None:
+        """Send what `encode` makes. One at a time: an event and a heartbeat may come together with the last word."""
         async with self._sending:
+            if self._closed:
+                return
             data = encode()
-            if more and not data:
-                return True
+            if not data:
+                return
             if not self._connection.started:
                 assert isinstance(self._encoder, StreamEncoder)
                 data = self._encoder.open() + data
-                self.stats.http_status = 200
-                await self._connection.start(200, sse.HEADERS)
-            try:
-                return await self._connection.write(data, more=more)
-            finally:
-                self.stats.bytes = self._connection.bytes_sent
-                self._schedule_heartbeat()
+            await self._send(data, more=True)
+
+    async def _send(self, data: bytes, *, more: bool) -> bool:
+        if not self._connection.started:
+            await self._connection.start(200, sse.HEADERS)
+        try:
+            return await self._connection.write(data, more=more)
+        finally:
+            self._count()
+            self._schedule_heartbeat()
 
     async def _reply(self, status: int, body: bytes, headers: Headers = ()) -> bool:
-        self.stats.http_status = status
         try:
             return await self._connection.reply(status, body, headers)
         finally:
-            self.stats.bytes = self._connection.bytes_sent
+            self._count()
+
+    def _count(self) -> None:
+        self.stats.http_status = self._connection.status
+        self.stats.bytes = self._connection.bytes_sent
 
     def _schedule_heartbeat(self) -> None:
         if self._heartbeat is not None:

@@ -63,6 +63,17 @@ class InvalidAPIKey(APIError):
         )
 
 
+class DatabaseAway(APIError):
+    """The keys cannot be looked up now."""
+
+    type = "server_error"
+    status = 503
+    code = "database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The server cannot check your key at the moment. Please try again later.", retry_after=1)
+
+
 class MethodNotAllowed(APIError):
     """The path is there, the method is not."""
 

@@ -6,9 +6,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, FailFast, ValidationError
 from pydantic import Field as Constraint
 from pydantic_core import ErrorDetails
 
@@ -62,9 +62,25 @@ class WireModel(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
 
 
+Item = TypeVar("Item")
+Few = Annotated[list[Item], FailFast()]
+"""A list whose check ends at its first fault: a million faults must not be collected to name one."""
+
+
+def at_most(entries: int) -> BeforeValidator:
+    """A bound for an object, held before its entries are looked at, for the same reason."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > entries:
+            raise ValueError(f"Object should have at most {entries} entries, not {len(value)}")
+        return value
+
+    return BeforeValidator(check)
+
+
 Penalty = Annotated[float, Constraint(ge=-2, le=2)] | None
 Label = Annotated[str, Constraint(max_length=64)]
-Metadata = Annotated[dict[Label, Annotated[str, Constraint(max_length=512)]], Constraint(max_length=16)]
+Metadata = Annotated[dict[Label, Annotated[str, Constraint(max_length=512)]], at_most(16)]
 """Shapes that both protocols share."""
 
 

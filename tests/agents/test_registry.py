@@ -131,7 +131,7 @@ async def test_load_and_close_reach_every_agent() -> None:
     agent = found.agents["any"]
     assert isinstance(agent, LastWordAgent)
     found.load()
-    await found.close()
+    await found.close(within=1)
     assert agent.events == ["load", "close"]
     assert agent.options == {"x": 1}
 

@@ -88,7 +88,7 @@ scenarios = pytest.mark.parametrize("events", SCENARIOS.values(), ids=SCENARIOS)
 def completed(events: Sequence[AgentEvent]) -> Completed:
     """How the run with these events ends."""
     reasons = {event.choice: event.reason for event in events if isinstance(event, Finish)}
-    return Completed(tuple(reasons[choice] for choice in sorted(reasons)), USAGE)
+    return Completed(dict(sorted(reasons.items())), USAGE)
 
 
 def chunks(
@@ -186,7 +186,7 @@ def test_all_chunks_have_one_head(events: Sequence[AgentEvent]) -> None:
 def test_a_choice_ends_with_an_empty_delta_and_its_reason(events: Sequence[AgentEvent]) -> None:
     ends = [item for chunk in chunks(events) for item in chunk["choices"] if item["finish_reason"]]
     assert [end["delta"] for end in ends] == [{}] * len(ends)
-    assert {end["index"]: end["finish_reason"] for end in ends} == dict(enumerate(completed(events).reasons))
+    assert {end["index"]: end["finish_reason"] for end in ends} == completed(events).reasons
 
 
 # -- one thing at a time -----------------------------------------------------------------------------------

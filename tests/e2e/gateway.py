@@ -85,6 +85,15 @@ class Store:
         if self.kind == "postgres":
             self._as_owner(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
 
+    def cut(self) -> None:
+        """Take the database away from everybody (PostgreSQL)."""
+        self._as_owner(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS false')
+        self._as_owner(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.name}'")
+
+    def restore(self) -> None:
+        """Give it back."""
+        self._as_owner(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS true')
+
     def query(self, sql: str, *parameters: Any) -> list[Row]:
         """Ask the database directly. ``?`` marks parameters."""
         if self.kind == "sqlite":

@@ -108,6 +108,7 @@ BODIES: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("no JSON", b"{", {}, 400, "invalid_json"),
     ("nothing", b"", {}, 400, "invalid_json"),
     ("NaN", b'{"temperature": NaN}', {}, 400, "invalid_json"),
+    ("a number beyond all numbers", b'{"model": "scripted/echo", "x": [{"y": 1e999}]}', {}, 400, "invalid_json"),
     ("no object", b"[]", {}, 400, "invalid_value"),
     ("deep nesting", b"[" * 100_000, {}, 400, "invalid_json"),
     ("a form", b"a=b", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),

@@ -54,7 +54,7 @@ FULL_REQUEST: dict[str, Any] = {
 
 
 def completed(reason: Any = "stop") -> Completed:
-    return Completed((reason,), USAGE)
+    return Completed({0: reason}, USAGE)
 
 
 FAILED = Failed(AgentError("It broke.", code="broken"), USAGE)

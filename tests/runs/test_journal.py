@@ -4,10 +4,11 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError
 
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, Journal, JournalUnavailable, Query
 from gateway_project.runs.models import Run
@@ -40,24 +41,12 @@ class Gate:
         assert self.opened.wait(10)
 
 
-@dataclass
-class Unreachable:
-    """A change that finds no database so many times."""
-
-    failures: int
-
-    def apply(self, connection: Any) -> str:
-        if self.failures:
-            self.failures -= 1
-            raise OperationalError("server closed the connection unexpectedly")
-        return "written"
-
-
 @pytest.fixture
-def journal() -> Iterator[CountingJournal]:
-    made = CountingJournal("default", capacity=200, retry_seconds=0.01)
+def journal(tmp_path: Path) -> Iterator[CountingJournal]:
+    made = CountingJournal("default", spill=tmp_path, capacity=200, retry_seconds=0.01)
     yield made
     assert made.stop(10)
+    assert list(tmp_path.iterdir()) == [], "everything that was spilled was replayed"
 
 
 async def test_a_change_is_durable_when_write_returns(journal: Journal) -> None:
@@ -84,8 +73,8 @@ async def test_changes_that_wait_share_a_commit_and_keep_their_order(journal: Co
 async def test_a_bad_change_costs_only_itself(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
     journal.submit(gate)
-    record, other = make_record(), make_record()
-    futures = [journal.submit(InsertRun(r)) for r in (record, record, other)]
+    record, bad, other = make_record(), make_record(output_tokens=-1), make_record()
+    futures = [journal.submit(InsertRun(r)) for r in (record, bad, other)]
     gate.opened.set()
     results = await asyncio.gather(*futures, return_exceptions=True)
     assert [type(result) for result in results] == [type(None), IntegrityError, type(None)]
@@ -93,9 +82,23 @@ async def test_a_bad_change_costs_only_itself(journal: Journal, caplog: pytest.L
     assert [record.message for record in caplog.records] == ["journal.change_refused"]
 
 
-async def test_while_the_database_is_away_changes_wait_and_are_written_when_it_is_back(journal: Journal) -> None:
-    assert await journal.write(Unreachable(failures=3), within=10) == "written"
-    assert journal.available
+async def test_an_end_that_the_database_refuses_is_written_with_the_bare_minimum(journal: Journal) -> None:
+    record = make_record()
+    await journal.write(InsertRun(record), within=10)
+    end = replace(record, status=RunStatus.COMPLETED, finished_at=record.started_at, output_tokens=-1, model="m")
+    assert await journal.write(CloseRun(end), within=10) is True
+    run = await Run.objects.aget(pk=record.id)
+    assert (run.status, run.error_code, run.output_tokens) == (RunStatus.COMPLETED, "record_refused", None)
+
+
+async def test_the_same_change_twice_is_one(journal: Journal) -> None:
+    record = make_record()
+    end = replace(record, status=RunStatus.COMPLETED, finished_at=record.started_at)
+    for change in (InsertRun(record), InsertRun(record), CloseRun(end), CloseRun(end)):
+        await journal.write(change, within=10)
+    run = await Run.objects.aget(pk=record.id)
+    assert run.status == RunStatus.COMPLETED
+    assert await run.notes.acount() == 0
 
 
 async def test_write_says_so_when_the_database_does_not_answer_in_time(journal: Journal) -> None:
@@ -132,8 +135,8 @@ async def test_whoever_awaits_may_leave_without_taking_the_change_along(journal:
     assert await Run.objects.filter(pk=record.id).aexists()
 
 
-async def test_stop_writes_what_waits() -> None:
-    journal = Journal("default")
+async def test_stop_writes_what_waits(tmp_path: Path) -> None:
+    journal = Journal("default", spill=tmp_path)
     records = [make_record() for _ in range(20)]
     for record in records:
         journal.submit(InsertRun(record))

@@ -10,13 +10,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLiteWrapper
 
-from gateway_project.runs.journal.changes import Change
+from gateway_project.runs.journal.changes import Change, CloseRun, InsertRun, Note, StartRun
+from gateway_project.runs.journal.spill import Spill, orphans, spill_folder, spillable
+from gateway_project.runs.record import bare_end
 
 logger = logging.getLogger("gateway.journal")
 
@@ -34,24 +38,45 @@ class _Entry:
     loop: asyncio.AbstractEventLoop
 
 
+_Result = tuple[Any, BaseException | None]
+
+
 class Journal:
     """One writer thread with one database connection.
 
+    While the database is away, what must not be lost goes to the spill file and everything else is refused.
+    An end is as good as written when it is there; a start only where `accept_spilled` says so.
+
     Args:
         alias: the database, as in ``DATABASES``.
-        capacity: how many changes may wait while the database is away.
+        spill: where the spill files lie.
+        accept_spilled: whether a run may start whose record is only in the spill file.
+        capacity: how many changes may wait.
         batch: how many changes share one commit at most.
         retry_seconds: how long to wait before the database is tried again.
     """
 
-    def __init__(self, alias: str, *, capacity: int = 100_000, batch: int = 500, retry_seconds: float = 0.5) -> None:
+    def __init__(
+        self,
+        alias: str,
+        *,
+        spill: Path | None = None,
+        accept_spilled: bool = False,
+        capacity: int = 100_000,
+        batch: int = 500,
+        retry_seconds: float = 0.5,
+    ) -> None:
         self._alias = alias
+        self._spill_folder = spill or spill_folder(None, alias)
+        self._spill = Spill(self._spill_folder)
+        self._accept_spilled = accept_spilled
         self._capacity = capacity
         self._batch = batch
         self._retry_seconds = retry_seconds
         self._queue: deque[_Entry] = deque()
         self._wake = threading.Condition()
         self._stopping = False
+        self._adopted = False
         self._thread: threading.Thread | None = None
         self.available = True
         """False while the database does not answer."""
@@ -88,7 +113,11 @@ class Journal:
             raise JournalUnavailable("the database does not answer") from None
 
     def stop(self, timeout: float) -> bool:
-        """Write what waits, then end the thread. Blocking. Returns whether all was written in `timeout` s."""
+        """Write what waits, then end the thread. Blocking.
+
+        Returns:
+            Whether all was written in `timeout` seconds, be it to the spill file.
+        """
         with self._wake:
             self._stopping = True
             self._wake.notify()
@@ -99,77 +128,140 @@ class Journal:
     def _put(self, entry: _Entry) -> None:
         with self._wake:
             self._queue.append(entry)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="gateway-journal", daemon=True)
                 self._thread.start()
             self._wake.notify()
 
+    # -- the writer's thread --------------------------------------------------------------------------
+
     def _run(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
-                self._commit(batch)
+                try:
+                    self._handle(batch)
+                except Exception:
+                    # Whatever it is, the next change deserves its chance; these are still in the queue.
+                    logger.exception("journal.failed")
+                    time.sleep(self._retry_seconds)
         finally:
+            self._spill.close()
             connections[self._alias].close()
 
     def _next_batch(self) -> list[_Entry] | None:
-        """Wait for changes; None when there are none and the writer shall stop."""
+        """Wait for changes, or for the time to try the database again; None when the writer shall stop."""
         with self._wake:
-            while not self._queue:
-                if self._stopping:
-                    return None
-                self._wake.wait()
+            if not self._queue and not self._stopping:
+                self._wake.wait(self._retry_seconds if self._spill.pending else None)
+            if not self._queue and self._stopping:
+                return None
             return [self._queue[i] for i in range(min(len(self._queue), self._batch))]
 
-    def _commit(self, batch: list[_Entry]) -> None:
-        """Commit a batch; entries leave the queue only when their fate is known."""
+    def _handle(self, batch: list[_Entry]) -> None:
+        """Commit a batch, or bring it into safety; entries leave the queue only when their fate is known."""
         try:
-            results: list[tuple[Any, BaseException | None]] = [(r, None) for r in self._apply(batch)]
+            if not self._adopted:
+                self._adopt_orphans()
+            self._replay()
+            results = self._write([entry.change for entry in batch]) if batch else []
         except _UNREACHABLE as error:
-            self._back_off(error)
-            return
-        except Exception as error:
-            if len(batch) > 1:
-                # One of them is at fault: find it, so that the others are not lost with it.
-                self._commit(batch[:1])
-                return
-            logger.exception("journal.change_refused", extra={"change": type(batch[0].change).__name__})
-            results = [(None, error)]
-        if not self.available:
-            self.available = True
-            logger.info("journal.recovered", extra={"waiting": len(self._queue)})
+            self._lost_database(error)
+            results = self._spill_batch(batch)
+        else:
+            self._found_database()
         with self._wake:
-            for _ in batch:
+            for _ in results:
                 self._queue.popleft()
-        _resolve(batch, results)
+        _resolve(batch[: len(results)], results)
 
-    def _apply(self, batch: Sequence[_Entry]) -> list[Any]:
+    def _write(self, changes: Sequence[Change]) -> list[_Result]:
+        """Commit changes together. If one is at fault, each by itself, so that no other is lost with it."""
+        try:
+            return [(result, None) for result in self._apply(changes)]
+        except _UNREACHABLE:
+            raise
+        except Exception as error:
+            logger.log(
+                logging.ERROR if len(changes) == 1 else logging.DEBUG,
+                "journal.change_refused",
+                exc_info=error,
+                extra={"changes": [type(change).__name__ for change in changes]},
+            )
+            if len(changes) == 1:
+                return [self._salvage(changes[0], error)]
+        return [self._write([change])[0] for change in changes]
+
+    def _apply(self, changes: Sequence[Change]) -> list[Any]:
         connection = connections[self._alias]
         if isinstance(connection, SQLiteWrapper):
             # A transaction that first reads and then writes fails at once when another writer was faster.
             connection.transaction_mode = "IMMEDIATE"  # type: ignore[attr-defined]  # new in Django 5.1
         with transaction.atomic(using=self._alias):
-            results = [entry.change.apply(connection) for entry in batch]
-            self.seal([entry.change for entry in batch])
+            results = [change.apply(connection) for change in changes]
+            self.seal(changes)
         return results
+
+    def _salvage(self, change: Change, error: Exception) -> _Result:
+        """The database refuses this very change. A run's end is tried once more with the bare minimum."""
+        bare = CloseRun(bare_end(change.record)) if isinstance(change, CloseRun) else None
+        if bare is None or bare == change:
+            return None, error
+        return self._write([bare])[0]
+
+    # -- while the database is away -------------------------------------------------------------------
+
+    def _spill_batch(self, batch: Sequence[_Entry]) -> list[_Result]:
+        """Bring into safety what must not be lost, and refuse the rest."""
+        try:
+            if changes := spillable([entry.change for entry in batch]):
+                self._spill.append(changes)
+        except OSError as error:
+            logger.error("journal.spill_failed", extra={"error": str(error)})
+            time.sleep(self._retry_seconds)
+            return []
+        refused: _Result = (None, JournalUnavailable("the database does not answer"))
+        kept: _Result = (True, None)
+        accepted = (CloseRun, Note, InsertRun, StartRun) if self._accept_spilled else (CloseRun, Note)
+        return [kept if isinstance(entry.change, accepted) else refused for entry in batch]
+
+    def _replay(self) -> None:
+        """Write what waits in the spill file, in order."""
+        while self._spill.pending:
+            changes = self._spill.waiting(self._batch)
+            self._write(changes)
+            self._spill.replayed(len(changes))
+
+    def _adopt_orphans(self) -> None:
+        """Write what dead processes left in theirs."""
+        for path, changes in orphans(self._spill_folder):
+            logger.warning("journal.adopted", extra={"path": str(path), "changes": len(changes)})
+            self._write(changes)
+            path.unlink()
+        self._adopted = True
+
+    def _lost_database(self, error: Exception) -> None:
+        if self.available:
+            self.available = False
+            logger.error("journal.database_unavailable", extra={"error": str(error)})
+        with suppress(Exception):
+            connections[self._alias].close()
+
+    def _found_database(self) -> None:
+        if not self.available:
+            self.available = True
+            logger.info("journal.recovered")
 
     def seal(self, changes: Sequence[Change]) -> None:
         """The place where a committed batch gets its seal. Nothing is sealed yet."""
 
-    def _back_off(self, error: Exception) -> None:
-        if self.available:
-            self.available = False
-            logger.error("journal.database_unavailable", extra={"error": str(error)})
-        connections[self._alias].close()
-        time.sleep(self._retry_seconds)
 
-
-def _resolve(batch: Sequence[_Entry], results: Sequence[tuple[Any, BaseException | None]]) -> None:
+def _resolve(batch: Sequence[_Entry], results: Sequence[_Result]) -> None:
     """Hand the results to the loops, one wake-up a loop and batch."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
     for entry, (result, error) in zip(batch, results, strict=True):
         by_loop.setdefault(entry.loop, []).append((entry.future, result, error))
     for loop, settled in by_loop.items():
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
             loop.call_soon_threadsafe(_settle, settled)
 
 

@@ -167,6 +167,8 @@ class GatewayServer(Server):
                 delivered = bool(channel.transport.connected)
             else:
                 delivered = await channel.wait_until_flushed()
+        elif channel is not None:
+            return  # HTTP/2: another kind of channel, which is served as daphne serves it.
         else:
             delivered = False
         if not delivered and protocol.raises_when_gone:

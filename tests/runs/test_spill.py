@@ -1,0 +1,182 @@
+"""While the database is away nothing is lost: not by waiting, not by dying, not by a torn tail."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from gateway_project import clock
+from gateway_project.runs.journal import (
+    Change,
+    CloseRun,
+    InsertRun,
+    Journal,
+    JournalUnavailable,
+    Note,
+    Query,
+    StartRun,
+)
+from gateway_project.runs.journal.spill import Spill, orphans, spill_folder
+from gateway_project.runs.models import Run
+from gateway_project.runs.record import NoteRecord, RunRecord
+from gateway_project.runs.vocabulary import NoteKind, RunStatus
+from tests.runs.records import make_record
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class MoodyJournal(Journal):
+    """A journal whose database comes and goes."""
+
+    away = False
+
+    def _apply(self, changes: Sequence[Change]) -> list[Any]:
+        if self.away:
+            raise OperationalError("server closed the connection unexpectedly")
+        return super()._apply(changes)
+
+
+Make = Callable[..., MoodyJournal]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[MoodyJournal] = []
+
+    def make(**options: Any) -> MoodyJournal:
+        made.append(MoodyJournal("default", spill=tmp_path, retry_seconds=0.01, **options))
+        return made[-1]
+
+    yield make
+    for journal in made:
+        journal.away = False
+        assert journal.stop(10)
+
+
+def ended(record: RunRecord) -> RunRecord:
+    return replace(record, status=RunStatus.COMPLETED, finished_at=clock.now())
+
+
+async def settle(journal: Journal) -> None:
+    """Wait until all that waits is in the database."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await journal.write(Query(lambda connection: None), within=5)
+            except JournalUnavailable:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+async def test_running_runs_get_their_end_when_the_database_is_back(make: Make, tmp_path: Path) -> None:
+    journal = make()
+    record = make_record()
+    await journal.write(InsertRun(record), within=5)
+    journal.away = True
+    note = NoteRecord(run_id=record.id, at=clock.now(), kind=NoteKind.TOOL, text="search")
+    assert await journal.write(Note(note), within=5)
+    assert await journal.write(CloseRun(ended(record)), within=5) is True, "an end on disk is an end"
+    assert journal.available is False
+    assert len(list(tmp_path.iterdir())) == 1
+    journal.away = False
+    await settle(journal)
+    run = await Run.objects.aget(pk=record.id)
+    assert run.status == RunStatus.COMPLETED
+    assert [note.text async for note in run.notes.all()] == ["search"]
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_new_runs_are_refused_but_not_forgotten(make: Make) -> None:
+    journal = make()
+    journal.away = True
+    record = make_record()
+    with pytest.raises(JournalUnavailable):
+        await journal.write(InsertRun(record), within=5)
+    journal.submit(CloseRun(replace(record, status=RunStatus.FAILED, finished_at=clock.now())))
+    journal.away = False
+    await settle(journal)
+    assert (await Run.objects.aget(pk=record.id)).status == RunStatus.FAILED
+
+
+async def test_new_runs_are_accepted_where_so_configured(make: Make) -> None:
+    journal = make(accept_spilled=True)
+    journal.away = True
+    record = make_record(status=RunStatus.QUEUED)
+    await journal.write(InsertRun(record), within=5)
+    assert await journal.write(StartRun(replace(record, status=RunStatus.RUNNING)), within=5) is True
+    await journal.write(CloseRun(ended(record)), within=5)
+    journal.away = False
+    await settle(journal)
+    assert (await Run.objects.aget(pk=record.id)).status == RunStatus.COMPLETED
+
+
+async def test_what_a_dead_process_left_is_written_by_the_next(tmp_path: Path, make: Make) -> None:
+    record = make_record()
+    left = Spill(tmp_path)
+    left.append([InsertRun(record), CloseRun(ended(record))])
+    next_one = make()
+    await settle(next_one)
+    assert not await Run.objects.filter(pk=record.id).aexists(), "its owner lives: its lock says so"
+    left.close()
+    another = make()
+    await settle(another)
+    assert (await Run.objects.aget(pk=record.id)).status == RunStatus.COMPLETED
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_replay_that_was_interrupted_is_repeated_without_harm(tmp_path: Path, make: Make) -> None:
+    record = make_record()
+    changes: list[InsertRun | CloseRun] = [InsertRun(record), CloseRun(ended(record))]
+    first = make()
+    for change in changes:
+        await first.write(change, within=5)
+    left = Spill(tmp_path)
+    left.append(iter(changes))
+    left.close()
+    await settle(make())
+    run = await Run.objects.aget(pk=record.id)
+    assert (run.status, await run.notes.acount()) == (RunStatus.COMPLETED, 0)
+
+
+@pytest.mark.parametrize("torn", [1, 20, 200])
+def test_a_torn_tail_costs_only_itself(tmp_path: Path, torn: int) -> None:
+    records = [make_record(parameters={"n": n}, user_agent="ä\u2028") for n in range(3)]
+    left = Spill(tmp_path)
+    left.append(map(InsertRun, records))
+    left.close()
+    [path] = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-torn])
+    [(_, changes)] = orphans(tmp_path)
+    assert changes == [InsertRun(record) for record in records[:2]]
+
+
+def test_a_flipped_bit_ends_the_file(tmp_path: Path) -> None:
+    left = Spill(tmp_path)
+    left.append(InsertRun(make_record()) for _ in range(3))
+    left.close()
+    [path] = tmp_path.iterdir()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    [(_, changes)] = orphans(tmp_path)
+    assert len(changes) == 1
+
+
+def test_what_is_spilled_is_on_the_disk_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda handle: synced.extend(p.stat().st_size for p in tmp_path.iterdir()))
+    spill = Spill(tmp_path)
+    spill.append([InsertRun(make_record())])
+    spill.close()
+    [path] = tmp_path.iterdir()
+    assert synced[-1] == path.stat().st_size > 0
+
+
+def test_databases_do_not_meet_in_one_file() -> None:
+    assert spill_folder("/x", "default") == spill_folder("/x", "default")
+    assert spill_folder("/x", "default").parent == Path("/x")
