@@ -67,6 +67,8 @@ class Terms:
     """How long the whole run may take, waiting included."""
     queue_seconds: float
     """How long it may wait for its place."""
+    first_output_seconds: float | None = None
+    """How long the agent may take to its first output."""
     on_disconnect: OnDisconnect
 
 
@@ -192,6 +194,9 @@ class ActiveRun:
     async def _run_agent(self) -> None:
         self._progress.phase = AbortPhase.BEFORE_OUTPUT
         self._outlet.started()
+        if self._terms.first_output_seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._timers.append(loop.call_later(self._terms.first_output_seconds, self._first_output_is_late))
         async with aclosing(self._agent.run(self._request, self.signal)) as events:
             count = 0
             async for event in events:
@@ -235,6 +240,10 @@ class ActiveRun:
         if not self._runs_on:
             self._runs_on = True
             self._note(NoteKind.CLIENT_GONE, f"in phase {self._progress.phase}; the agent is configured to finish")
+
+    def _first_output_is_late(self) -> None:
+        if self._progress.phase is AbortPhase.BEFORE_OUTPUT:
+            self.abort(AbortCause.TIMEOUT, reason=f"no output within {self._terms.first_output_seconds:g} s")
 
     def _grace_is_over(self) -> None:
         """Go on without whatever is not over yet: an agent that does not stop, or a client that does not read."""

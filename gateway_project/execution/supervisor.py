@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from dataclasses import replace
+from typing import Any
 
 from gateway_project import clock, ids
 from gateway_project.agents.base import Agent
@@ -43,6 +44,7 @@ class Supervisor:
         self.unresponsive: dict[uuid.UUID, ActiveRun] = {}
         """Agents that outlived their grace period and have not ended yet."""
         self.draining = False
+        self._hurry = asyncio.Event()
         limits = settings.LIMITS
         self.admission = Admission(queue=limits.QUEUED_RUNS, retry_after=max(1, limits.QUEUE_SECONDS / 2))
         self._rejected_rows = Budget(limits.REJECTED_ROWS_PER_MINUTE)
@@ -85,6 +87,7 @@ class Supervisor:
                 grace_seconds=_first(entry.GRACE_SECONDS, self.settings.GRACE_SECONDS),
                 timeout_seconds=_first(entry.TIMEOUT_SECONDS, self.settings.TIMEOUT_SECONDS),
                 queue_seconds=self.settings.LIMITS.QUEUE_SECONDS,
+                first_output_seconds=entry.FIRST_OUTPUT_SECONDS,
                 on_disconnect=entry.on_disconnect,
             ),
         )
@@ -111,7 +114,7 @@ class Supervisor:
         self.draining = True
         if self.runs:
             logger.info("supervisor.draining", extra={"runs": len(self.runs)})
-            await self._wait_for_runs(self.settings.DRAIN_SECONDS)
+            await self._wait_for_runs(self.settings.DRAIN_SECONDS, unless=self._hurry)
             for run in tuple(self.runs.values()):
                 run.abort(AbortCause.SHUTDOWN)
             await self._wait_for_runs(self._longest_grace() + 1)
@@ -121,6 +124,10 @@ class Supervisor:
         if not written:
             logger.error("supervisor.journal_incomplete", extra={"waiting": self.journal.waiting})
         await registry().close(within=_AGENTS_CLOSE_SECONDS)
+
+    def hurry(self) -> None:
+        """Told to end once more: do not wait for the runs any longer."""
+        self._hurry.set()
 
     # -- what a run needs -----------------------------------------------------------------------------
 
@@ -156,9 +163,14 @@ class Supervisor:
         own = entry.CONCURRENT_RUNS if entry.CONCURRENT_RUNS is not None else agent.max_concurrent
         return (process,) if own is None else (process, Limit(f"agent:{agent.name}", own))
 
-    async def _wait_for_runs(self, seconds: float) -> None:
-        if self.runs:
-            await asyncio.wait([run.closed for run in self.runs.values()], timeout=seconds)
+    async def _wait_for_runs(self, seconds: float, *, unless: asyncio.Event | None = None) -> None:
+        """Wait until all have their end, at most so long, or until `unless` is set."""
+        if not self.runs:
+            return
+        ends: asyncio.Future[Any] = asyncio.gather(*(run.closed for run in self.runs.values()))
+        stop: asyncio.Future[Any] = asyncio.ensure_future((unless or asyncio.Event()).wait())
+        await asyncio.wait([ends, stop], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
 
     def _longest_grace(self) -> float:
         own = [entry.GRACE_SECONDS for entry in self.settings.AGENTS.values() if entry.GRACE_SECONDS is not None]

@@ -1,7 +1,10 @@
 """One HTTP exchange: what was sent, what may still be sent, and whether the client is there."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
+
+from gateway_project.runs.vocabulary import AbortCause
 
 Headers = Iterable[tuple[bytes, bytes]]
 ASGISend = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -14,11 +17,24 @@ class Connection:
         send: the ASGI ``send`` of this request. It may wait (back-pressure) and may raise `OSError` when
             the client is gone (ASGI specification, HTTP, "Disconnected client").
         common_headers: headers of every reply.
+        stall_seconds: how long one ``send`` may wait for a reader that does not read; None for ever.
+        cut: closes the connection at once, where the server can.
     """
 
-    def __init__(self, send: ASGISend, common_headers: Headers = ()) -> None:
+    def __init__(
+        self,
+        send: ASGISend,
+        common_headers: Headers = (),
+        *,
+        stall_seconds: float | None = None,
+        cut: Callable[[], None] | None = None,
+    ) -> None:
         self._send = send
         self._common_headers = list(common_headers)
+        self._stall_seconds = stall_seconds
+        self._cut = cut
+        self.on_lost: Callable[[AbortCause], object] | None = None
+        """Told when writing finds that the client is gone, or stuck."""
         self.status: int | None = None
         self.bytes_sent = 0
         self.complete = False
@@ -62,7 +78,17 @@ class Connection:
 
     async def _attempt(self, message: Mapping[str, Any]) -> bool:
         try:
-            await self._send(message)
+            async with asyncio.timeout(self._stall_seconds):
+                await self._send(message)
+        except TimeoutError:
+            self._give_up(AbortCause.SLOW_READER)
+            if self._cut is not None:
+                self._cut()
         except OSError:
-            self.lost()
+            self._give_up(AbortCause.CLIENT_DISCONNECT)
         return not self.is_lost
+
+    def _give_up(self, cause: AbortCause) -> None:
+        self.lost()
+        if self.on_lost is not None:
+            self.on_lost(cause)

@@ -14,6 +14,7 @@ from gateway_project import ids
 from gateway_project.access.authentication import authenticate, header
 from gateway_project.access.principal import Principal
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
+from gateway_project.conf import gateway_settings
 from gateway_project.transport import sse
 from gateway_project.transport.connection import Connection
 from gateway_project.transport.errors import DatabaseAway, InvalidAPIKey, MethodNotAllowed, envelope, error_headers
@@ -45,10 +46,15 @@ class GatewayConsumer(AsyncHttpConsumer):
         self.scope = scope
         self.run_id = ids.new_run_id()
         self.principal: Principal | None = None
-        self.connection = Connection(send, self._common_headers())
         server_request = scope.get("extensions", {}).get("gateway")
         if server_request is not None:
             server_request.raises_when_gone = True
+        self.connection = Connection(
+            send,
+            self._common_headers(),
+            stall_seconds=gateway_settings().SLOW_READER_SECONDS or None,
+            cut=server_request.cut if server_request is not None else None,
+        )
         try:
             while True:
                 await self.dispatch(await receive())

@@ -127,6 +127,7 @@ class RunConsumer(GatewayConsumer):
             heartbeat_seconds=gateway_settings().HEARTBEAT_SECONDS,
         )
         self.run = current_supervisor().start(record, asked, target.agent, outlet)
+        self.connection.on_lost = self.run.abort
 
     def _record_refusal(self, error: Exception, payload: dict[str, Any] | None) -> None:
         """A refused request leaves a row too, once it is known whose it was."""

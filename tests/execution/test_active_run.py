@@ -570,3 +570,21 @@ async def test_a_choice_that_never_finished_is_not_waited_for() -> None:
     [result] = stage.outlet.results
     assert isinstance(result, Completed)
     assert result.reasons == {2: "stop"}
+
+
+async def test_an_agent_that_is_silent_for_too_long_is_aborted() -> None:
+    end = await Stage(silent, first_output_seconds=0.02).end()
+    assert (end.abort_cause, end.abort_phase, end.abort_reason) == (
+        "timeout",
+        "before_output",
+        "no output within 0.02 s",
+    )
+
+
+async def test_an_agent_that_has_spoken_has_all_its_time() -> None:
+    stage = Stage(forever, first_output_seconds=0.02)
+    await stage.started()
+    await asyncio.sleep(0.05)
+    assert stage.host.ends == []
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    await stage.end()

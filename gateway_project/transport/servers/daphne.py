@@ -6,6 +6,7 @@ that pipelined bytes do not hide, vanished peers, a listen backlog that holds a 
 
 import asyncio
 import logging
+import signal
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -108,6 +109,12 @@ class GatewayRequest(WebRequest):
     raises_when_gone = False
     """Set by our consumers. Other applications, e.g. Django's, go on to be spared (daphne's own way)."""
 
+    def cut(self) -> None:
+        """Close the connection at once, whatever waits to be sent."""
+        channel = getattr(self, "channel", None)
+        if isinstance(channel, GatewayChannel):
+            channel.transport.abortConnection()
+
 
 class GatewayFactory(HTTPFactory):
     """Builds connections on `GatewayChannel`."""
@@ -181,6 +188,9 @@ class GatewayServer(Server):
     async def _shut_down(self) -> None:
         supervisor = running_supervisor()
         if supervisor is not None:
+            # Twisted's own handler would only complain that it is stopping already.
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(signum, supervisor.hurry)
             supervisor.draining = True
             await asyncio.sleep(supervisor.settings.DRAIN_NOTICE)
         for port in getattr(self, "_ports", []):

@@ -1,6 +1,7 @@
 """Everybody else who can stop a run, and what the client that is still there is told."""
 
 import signal
+import socket
 
 import pytest
 
@@ -143,6 +144,49 @@ def test_an_agent_that_does_not_stop_does_not_hold_up_the_servers_end(make_gatew
     assert gateway.terminate(within=20) == 0
     [row] = gateway.store.runs()
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "shutdown", "unresponsive")
+
+
+def test_a_second_signal_hurries(make_gateway: MakeGateway, route: Route) -> None:
+    gateway = make_gateway(DRAIN_SECONDS=600)
+    client = Client(gateway.port)
+    client.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-3000x20ms", stream=True))
+    client.read_until(b"bravo")
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: _refuses_connections(gateway.port), what="the closed listener")
+    assert gateway.process.poll() is None
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(20) == 0
+    [row] = gateway.store.runs()
+    assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "shutdown", "stopped")
+
+
+def test_a_reader_that_is_stuck_too_long_is_given_up(make_gateway: MakeGateway, route: Route) -> None:
+    gateway = make_gateway(SLOW_READER_SECONDS=0.5)
+    reader = Client(gateway.port)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    reader.send("POST", route.path, key=gateway.key, body=route.body("scripted/count-900000", stream=True))
+    run = open_run(gateway, set())
+    row = gateway.store.ended(run["id"], within=20)
+    assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "slow_reader", "stopped")
+    with pytest.raises((EOFError, ConnectionError)):
+        reader.read_until(b"[DONE]")
+
+
+def test_a_reader_that_does_not_take_the_last_word_does_not_keep_its_run_open(
+    make_gateway: MakeGateway, route: Route, stream: bool
+) -> None:
+    gateway = make_gateway(DRAIN_SECONDS=0.2)
+    reader = Client(gateway.port)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    model = "scripted/count-900000" if stream else "scripted/echo"
+    body = route.body(model, stream=stream, prompt="hello" if stream else "x" * 9 * 1024 * 1024)
+    reader.send("POST", route.path, key=gateway.key, body=body)
+    reader.read_head()
+    assert gateway.terminate(within=20) == 0
+    [row] = gateway.store.runs()
+    assert row["finished_at"] is not None
+    assert (row["abort_cause"], row["delivered"]) == ("shutdown", False)
 
 
 def _refuses_connections(port: int) -> bool:
