@@ -1,7 +1,7 @@
-"""Django's part: the admin and the probes."""
+"""Django's part: the admin, the operators' API and the probes."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from gateway_project.observe.health import healthz, readyz
@@ -9,6 +9,7 @@ from gateway_project.observe.health import healthz, readyz
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("api/", include("gateway_project.review.urls")),
     path("healthz", healthz),
     path("readyz", readyz),
 ]

@@ -36,12 +36,24 @@ class APIKeyManager(models.Manager.from_queryset(APIKeyQuerySet)):  # type: igno
     """Makes keys and finds the one that a client shows."""
 
     def create_key(
-        self, name: str, *, agents: list[str] | None = None, expires_at: datetime | None = None
+        self,
+        name: str,
+        *,
+        agents: list[str] | None = None,
+        expires_at: datetime | None = None,
+        operate: bool = False,
     ) -> tuple["APIKey", str]:
         """Make a key. Returns it and its text, which is stored nowhere: ``gw-<prefix>-<secret>``."""
         prefix = secrets.token_hex(_PREFIX_BYTES)
         text = f"{_SCHEME}-{prefix}-{secrets.token_urlsafe(_SECRET_BYTES)}"
-        key = self.create(name=name, prefix=prefix, hash=hash_secret(text), agents=agents or [], expires_at=expires_at)
+        key = self.create(
+            name=name,
+            prefix=prefix,
+            hash=hash_secret(text),
+            agents=agents or [],
+            expires_at=expires_at,
+            operate=operate,
+        )
         return key, text
 
     def find(self, text: str) -> "APIKey | None":
@@ -78,6 +90,11 @@ class APIKey(models.Model):
     hash = models.CharField(_("hash"), max_length=128, editable=False)
     agents = models.JSONField(
         _("agents"), default=list, blank=True, help_text=_("Names of the agents it may use; none chosen means all.")
+    )
+    operate = models.BooleanField(
+        _("may operate"),
+        default=False,
+        help_text=_("It may look at and cancel everybody's runs, through the API."),
     )
     created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)

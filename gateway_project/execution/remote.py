@@ -1,8 +1,9 @@
-"""How a wish to abort that was written elsewhere reaches the run's owner: it looks each second."""
+"""How a wish to abort that was written elsewhere reaches the run's owner: it looks each second, and at a hint."""
 
 import asyncio
 import logging
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -32,6 +33,11 @@ class AbortWatch:
     def __init__(self, supervisor: "Supervisor") -> None:
         self._supervisor = supervisor
         self._task: asyncio.Task[None] | None = None
+        self._hinted = asyncio.Event()
+
+    def hint(self) -> None:
+        """Somebody has written a wish: look now."""
+        self._hinted.set()
 
     def wake(self) -> None:
         """There is a run to watch."""
@@ -46,7 +52,10 @@ class AbortWatch:
 
     async def _watch(self) -> None:
         while self._supervisor.runs:
-            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY_SECONDS):
+                    await self._hinted.wait()
+            self._hinted.clear()
             try:
                 await self._look()
             except JournalUnavailable:

@@ -14,6 +14,7 @@ from gateway_project.agents.request import AgentRequest
 from gateway_project.conf import AgentSettings, GatewaySettings, gateway_settings
 from gateway_project.execution.active_run import ActiveRun, Terms
 from gateway_project.execution.admission import Admission, Budget, Limit, QueueFull
+from gateway_project.execution.hints import HintListener
 from gateway_project.execution.lease import LeaseKeeper
 from gateway_project.execution.outlet import Outlet
 from gateway_project.execution.remote import AbortWatch
@@ -49,11 +50,13 @@ class Supervisor:
         self.admission = Admission(queue=limits.QUEUED_RUNS, retry_after=max(1, limits.QUEUE_SECONDS / 2))
         self._rejected_rows = Budget(limits.REJECTED_ROWS_PER_MINUTE)
         self._abort_watch = AbortWatch(self)
+        self._hints = HintListener(settings.DATABASE, self._abort_watch.hint)
         self._lease = LeaseKeeper(journal, worker=worker, seconds=settings.LEASE_SECONDS, on_lost=self._lease_was_lost)
 
     def begin(self) -> None:
         """Register this process, and from here on keep its lease."""
         self._lease.start()
+        self._hints.start()
 
     def start(self, record: RunRecord, request: AgentRequest, agent: Agent, outlet: Outlet) -> ActiveRun:
         """Start a run, or queue it. Returns at once; the run is on its own from here.
@@ -118,6 +121,7 @@ class Supervisor:
             for run in tuple(self.runs.values()):
                 run.abort(AbortCause.SHUTDOWN)
             await self._wait_for_runs(self._longest_grace() + 1)
+        await self._hints.stop()
         await self._abort_watch.stop()
         await self._lease.stop()
         written = await asyncio.to_thread(self.journal.stop, self.settings.JOURNAL_SECONDS)

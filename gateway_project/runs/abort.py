@@ -7,6 +7,7 @@ from django.db import connections, models, transaction
 
 from gateway_project import clock
 from gateway_project.conf import gateway_settings
+from gateway_project.runs.hints import send_hint
 from gateway_project.runs.models import Run
 from gateway_project.runs.notes import add_note
 from gateway_project.runs.record import NoteRecord
@@ -23,7 +24,7 @@ class AbortRequest(Enum):
 
 
 def request_abort(run_id: uuid.UUID, cause: AbortCause, *, by: str = "", reason: str = "") -> AbortRequest:
-    """Write durably that the run shall be aborted; its owner sees it within a second.
+    """Write durably that the run shall be aborted; its owner sees it at once by a hint, else within a second.
 
     The first cause wins. A later one is kept as a note. Blocking: call it in a thread from async code.
 
@@ -42,6 +43,7 @@ def request_abort(run_id: uuid.UUID, cause: AbortCause, *, by: str = "", reason:
             abort_requested_by=by[: _limit("abort_requested_by")],
             abort_reason=reason[: _limit("abort_reason")],
         ):
+            send_hint(run_id, alias)
             return AbortRequest.ASKED
         run = runs.first()
         if run is None:

@@ -21,6 +21,7 @@ class Command(BaseCommand):
         """NAME, ``--agent`` (again and again), ``--expires``."""
         parser.add_argument("name", help="Whose key it is, as the auditor shall read it.")
         parser.add_argument("--agent", action="append", default=[], help="An agent it may use; none means all.")
+        parser.add_argument("--operate", action="store_true", help="It may also look at and cancel everybody's runs.")
         parser.add_argument("--expires", help="A date or time in ISO 8601; without an offset it is UTC.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,7 +33,9 @@ class Command(BaseCommand):
         expires_at = _moment(options["expires"]) if options["expires"] else None
         if expires_at is not None and expires_at <= clock.now():
             raise CommandError("--expires lies in the past.")
-        key, text = APIKey.objects.create_key(options["name"], agents=options["agent"], expires_at=expires_at)
+        key, text = APIKey.objects.create_key(
+            options["name"], agents=options["agent"], expires_at=expires_at, operate=options["operate"]
+        )
         may = ", ".join(key.agents) or "all agents"
         until = f" until {key.expires_at.isoformat()}" if key.expires_at else ""
         self.stderr.write(f"Made {key} for {may}{until}. The key, shown this once:")
