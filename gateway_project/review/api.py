@@ -55,9 +55,14 @@ def _operator(request: HttpRequest) -> str | JsonResponse:
         return _refused(401, "Log in, or send an API key that may operate.")
     if not user.has_perm("gateway_runs.cancel_run"):
         return _refused(403, "You may not cancel runs.")
-    if CsrfViewMiddleware(lambda _: JsonResponse({})).process_view(request, cancel_run, (), {}) is not None:
+    if CsrfViewMiddleware(_any_view).process_view(request, _any_view, (), {}) is not None:
         return _refused(403, "The CSRF token is missing or wrong.")
     return str(user.get_username())
+
+
+def _any_view(request: HttpRequest) -> JsonResponse:
+    """What the CSRF check takes for the view: one that is not exempt."""
+    return JsonResponse({})
 
 
 def _reason(request: HttpRequest) -> str | None:
