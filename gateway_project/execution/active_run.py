@@ -16,6 +16,7 @@ from gateway_project.agents.errors import AgentError, AgentMisbehaved
 from gateway_project.agents.events import ToolActivity
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
+from gateway_project.agents.tasks import RunTasks
 from gateway_project.conf import OnDisconnect
 from gateway_project.execution.account import fill_end, public_error
 from gateway_project.execution.admission import Ticket
@@ -103,6 +104,7 @@ class ActiveRun:
         self._outlet = outlet
         self._terms = terms
         self._progress = Progress(request)
+        self._tasks = RunTasks()
         self._error: AgentError | None = None
         self._tool_notes = 0
         self._row_made = False
@@ -153,6 +155,7 @@ class ActiveRun:
 
     async def _drive(self) -> None:
         bind_run(self.record.id)
+        self._tasks.enter()
         try:
             await self._take_place()
             await self._run_agent()
@@ -162,13 +165,15 @@ class ActiveRun:
                 # Only ours came back. Give them back, so that nobody takes this task for cancelled.
                 for _ in range(cancels):
                     self.task.uncancel()
-                return
-            if cancels:
+            elif cancels:
                 raise  # Somebody else cancels this task: their wish stands.
-            self._error = AgentMisbehaved("The agent cancelled itself.")
+            else:
+                self._error = AgentMisbehaved("The agent cancelled itself.")
         except Exception as failure:  # noqa: BLE001 (the agent is foreign code: whatever it raises ends its run, not us)
             self._failed(failure)
-        if not self.signal.aborted:
+        if self.signal.aborted:
+            await self._tasks.end()  # The agent has stopped when all that it started has.
+        else:
             await self._end_by_itself()
 
     async def _take_place(self) -> None:

@@ -11,6 +11,7 @@ import aiohttp
 from gateway_project.agents.errors import UpstreamError, UpstreamTimeout
 from gateway_project.agents.openai.options import OpenAIOptions
 from gateway_project.agents.openai.stream import cut_off
+from gateway_project.agents.tasks import detached
 
 _IDLE_SECONDS = 4
 """How long an unused connection is kept: less than uvicorn's 5 s, so that no request meets a closing one."""
@@ -113,10 +114,12 @@ class Connections:
 
     async def _send(self, body: bytes, first_byte_at: float) -> aiohttp.ClientResponse:
         try:
+            # The pool's own tasks, such as a look-up that others wait for too, are no part of this run.
             async with asyncio.timeout_at(first_byte_at):
                 # A redirect is not followed: the key goes to no other address than the configured one.
                 # A file is sent in pieces as the upstream takes them; bytes would be copied to the buffer whole.
-                return await self._session().post(self._options.url, data=BytesIO(body), allow_redirects=False)
+                with detached():
+                    return await self._session().post(self._options.url, data=BytesIO(body), allow_redirects=False)
         except aiohttp.ConnectionTimeoutError:
             raise UpstreamTimeout("The upstream could not be reached in time.") from None
         except TimeoutError:
