@@ -7,7 +7,7 @@ cancels the task and arms a timer for the grace period; the task's end or the ti
 import asyncio
 import logging
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from gateway_project import clock
@@ -17,14 +17,14 @@ from gateway_project.agents.events import ToolActivity
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.agents.tasks import RunTasks
-from gateway_project.conf import OnDisconnect
-from gateway_project.execution.account import fill_end, public_error
+from gateway_project.execution.account import RunNotes, fill_end, public_error
 from gateway_project.execution.admission import Ticket
 from gateway_project.execution.outlet import Aborted, Completed, Failed, Outlet, RunResult
 from gateway_project.execution.progress import Progress
+from gateway_project.execution.terms import Terms
 from gateway_project.observe.context import bind_run
-from gateway_project.runs.journal import Change, CloseRun, InsertRun, Note, StartRun
-from gateway_project.runs.record import NoteRecord, RunRecord
+from gateway_project.runs.journal import Change, CloseRun, InsertRun, StartRun
+from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import (
     AbortCause,
     AbortOutcome,
@@ -39,7 +39,6 @@ CLIENT_IS_GONE = frozenset({AbortCause.CLIENT_DISCONNECT, AbortCause.SLOW_READER
 """Causes after which nothing can be told to the client."""
 
 _EVENTS_PER_TURN = 50
-_MOST_TOOL_NOTES = 200
 
 
 class Host(Protocol):
@@ -56,21 +55,6 @@ class Host(Protocol):
 
     def settled_late(self, run: "ActiveRun") -> None:
         """A run recorded as unresponsive has really ended."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a run is granted. Times in seconds."""
-
-    grace_seconds: float
-    """How long the agent may take to stop."""
-    timeout_seconds: float
-    """How long the whole run may take, waiting included."""
-    queue_seconds: float
-    """How long it may wait for its place."""
-    first_output_seconds: float | None = None
-    """How long the agent may take to its first output."""
-    on_disconnect: OnDisconnect
 
 
 class ActiveRun:
@@ -106,7 +90,7 @@ class ActiveRun:
         self._progress = Progress(request)
         self._tasks = RunTasks()
         self._error: AgentError | None = None
-        self._tool_notes = 0
+        self._notes = RunNotes(host.submit, record.id)
         self._row_made = False
         self._runs_on = False  # without its client, as configured
         self._ending = False  # the agent is done, the last bytes are on their way
@@ -134,7 +118,7 @@ class ActiveRun:
             self._outlet.gone()
         if self.signal.aborted:
             if cause not in CLIENT_IS_GONE:  # A client's leaving after it was told is no news.
-                self._note(NoteKind.SECOND_CAUSE, f"{cause}: {reason}" if reason else cause, by=by)
+                self._notes.add(NoteKind.SECOND_CAUSE, f"{cause}: {reason}" if reason else cause, by=by)
             return False
         if cause is AbortCause.CLIENT_DISCONNECT and self._terms.on_disconnect == "finish":
             self._run_on()
@@ -207,7 +191,7 @@ class ActiveRun:
             async for event in events:
                 self._progress.observe(event)
                 if isinstance(event, ToolActivity):
-                    self._note_tool(event)
+                    self._notes.tool(event)
                 if self._ended:
                     return  # Recorded as unresponsive: close the generator, it yields for nobody.
                 if not self.signal.aborted:
@@ -244,7 +228,7 @@ class ActiveRun:
         """The client has left, and the agent is configured to finish all the same."""
         if not self._runs_on:
             self._runs_on = True
-            self._note(NoteKind.CLIENT_GONE, f"in phase {self._progress.phase}; the agent is configured to finish")
+            self._notes.add(NoteKind.CLIENT_GONE, f"in phase {self._progress.phase}; the agent is configured to finish")
 
     def _first_output_is_late(self) -> None:
         if self._progress.phase is AbortPhase.BEFORE_OUTPUT:
@@ -266,7 +250,7 @@ class ActiveRun:
     def _settled(self, task: "asyncio.Task[None]") -> None:
         """The task has ended: decide the outcome. The task's own callback, so it is never missed."""
         if self._ended:
-            self._note(NoteKind.LATE_END, "the agent ended after its grace period")
+            self._notes.add(NoteKind.LATE_END, "the agent ended after its grace period")
             self._host.settled_late(self)
             return
         self.record.settled_at = clock.now()
@@ -318,14 +302,3 @@ class ActiveRun:
 
     def _failed(self, failure: BaseException) -> None:
         self._error = public_error(failure, run_id=self.record.id, agent=self._agent.name)
-
-    def _note_tool(self, event: ToolActivity) -> None:
-        """A busy agent's tools are noted up to a bound."""
-        self._tool_notes += 1
-        if self._tool_notes < _MOST_TOOL_NOTES:
-            self._note(NoteKind.TOOL, f"{event.name} {event.state} {event.detail}".rstrip())
-        elif self._tool_notes == _MOST_TOOL_NOTES:
-            self._note(NoteKind.TOOL, "and more, which are not noted")
-
-    def _note(self, kind: NoteKind, text: str, *, by: str = "") -> None:
-        self._host.submit(Note(NoteRecord(run_id=self.record.id, at=clock.now(), kind=kind, by=by, text=text)))

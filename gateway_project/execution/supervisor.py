@@ -12,12 +12,13 @@ from gateway_project.agents.errors import AgentError
 from gateway_project.agents.registry import registry
 from gateway_project.agents.request import AgentRequest
 from gateway_project.conf import AgentSettings, GatewaySettings, gateway_settings
-from gateway_project.execution.active_run import ActiveRun, Terms
+from gateway_project.execution.active_run import ActiveRun
 from gateway_project.execution.admission import Admission, Budget, Limit, QueueFull
 from gateway_project.execution.hints import HintListener
 from gateway_project.execution.lease import LeaseKeeper
 from gateway_project.execution.outlet import Outlet
 from gateway_project.execution.remote import AbortWatch
+from gateway_project.execution.terms import Terms
 from gateway_project.runs.journal import Change, InsertRun, Journal
 from gateway_project.runs.journal.spill import spill_folder
 from gateway_project.runs.record import RunRecord
@@ -86,13 +87,7 @@ class Supervisor:
             agent=agent,
             outlet=outlet,
             ticket=ticket,
-            terms=Terms(
-                grace_seconds=_first(entry.GRACE_SECONDS, self.settings.GRACE_SECONDS),
-                timeout_seconds=_first(entry.TIMEOUT_SECONDS, self.settings.TIMEOUT_SECONDS),
-                queue_seconds=self.settings.LIMITS.QUEUE_SECONDS,
-                first_output_seconds=entry.FIRST_OUTPUT_SECONDS,
-                on_disconnect=entry.on_disconnect,
-            ),
+            terms=Terms.of(self.settings, entry),
         )
         self.runs[record.id] = run
         self._abort_watch.wake()
@@ -179,10 +174,6 @@ class Supervisor:
     def _longest_grace(self) -> float:
         own = [entry.GRACE_SECONDS for entry in self.settings.AGENTS.values() if entry.GRACE_SECONDS is not None]
         return max([self.settings.GRACE_SECONDS, *own])
-
-
-def _first(own: float | None, general: float) -> float:
-    return general if own is None else own
 
 
 _current: Supervisor | None = None

@@ -9,9 +9,10 @@ from gateway_project.agents.base import Agent
 from gateway_project.agents.events import AgentEvent
 from gateway_project.agents.request import AgentRequest, Message, TextPart
 from gateway_project.agents.signal import AbortSignal
-from gateway_project.execution.active_run import ActiveRun, Terms
+from gateway_project.execution.active_run import ActiveRun
 from gateway_project.execution.admission import Admission, Limit
 from gateway_project.execution.outlet import OutletStats, RunResult
+from gateway_project.execution.terms import Terms
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, JournalUnavailable, Note
 from gateway_project.runs.record import NoteRecord, RunRecord
 from gateway_project.runs.vocabulary import RunStatus
