@@ -10,9 +10,11 @@ DOCS = Path(__file__).resolve().parent.parent / "gateway_project" / "docs"
 
 _HEAD = """# Fields and errors
 
-What happens to each field of a request. *Honoured*: it has its effect, or the agent refuses it by name when it cannot.
-*Recorded only*: kept with the run, bound to nothing. *Refused*: a 400 that names it, unless it is null or a value that
-asks for nothing. Other keys are tolerated and ignored. Made from the code by `python -m tests.docs`.
+What happens to each field of a request. *Honoured*: checked, and passed to the agent. What changes the output's shape
+and the agent cannot do (tools, a JSON format, several choices, log probabilities) is refused by name; hints (sampling,
+`stop` and limits of length, effort, verbosity, `parallel_tool_calls`) it may ignore. *Recorded only*: kept with the run,
+bound to nothing. *Refused*: a 400 that names it, unless it is null or a value that asks for nothing. Other keys are
+tolerated and ignored. Made from the code by `python -m tests.docs`.
 """
 
 _ERRORS = """
@@ -31,7 +33,7 @@ that shape before `[DONE]`, in a Responses stream a `response.failed` with the s
 | 405 | `method_not_allowed` | `Allow` says which are | |
 | 413 | `request_too_large` | the body is over the limit | |
 | 415 | `unsupported_media_type` | no JSON, or compressed | |
-| 429 | `queue_full` | too many wait; `Retry-After` | true |
+| 429 | `queue_full`, `rate_limit_exceeded` | too many wait, or the key has used up its rate; `Retry-After` | true |
 | 500 | `internal_error` | the agent or the server failed | |
 | 502, 504 | `upstream_…` | what is behind the agent failed | |
 | 503 | `queue_timeout` | no place became free; `Retry-After` | true |

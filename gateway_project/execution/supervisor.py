@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gateway_project import clock, ids
@@ -19,14 +20,22 @@ from gateway_project.execution.lease import LeaseKeeper
 from gateway_project.execution.outlet import Outlet
 from gateway_project.execution.remote import AbortWatch
 from gateway_project.execution.terms import Terms
-from gateway_project.runs.journal import Change, InsertRun, Journal
+from gateway_project.observe.metrics import Counter
+from gateway_project.runs.journal import Change, InsertRun, Journal, JournalUnavailable, Query
 from gateway_project.runs.journal.spill import spill_folder
+from gateway_project.runs.rates import Spent, spent_lately
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import AbortCause, RunStatus
 
 logger = logging.getLogger("gateway.supervisor")
 
 _AGENTS_CLOSE_SECONDS = 5.0
+
+RUNS_ENDED = Counter(
+    "gateway_runs_ended_total",
+    "Runs that have their end.",
+    ("endpoint", "status", "cause", "outcome"),
+)
 
 
 class Supervisor:
@@ -69,7 +78,7 @@ class Supervisor:
         if self.draining:
             raise AgentError("The server is shutting down.", code="shutting_down", status=503, retry_after=1)
         try:
-            ticket = self.admission.enter(self._limits(agent, entry))
+            ticket = self.admission.enter(self._limits(agent, entry, record))
         except QueueFull as full:
             raise AgentError(
                 "Too many requests are waiting. Please try again later.",
@@ -93,6 +102,33 @@ class Supervisor:
         self._abort_watch.wake()
         return run
 
+    async def check_rate(self, record: RunRecord) -> None:
+        """Hold a principal to its rates, counted over all processes in the records themselves.
+
+        Raises:
+            AgentError: 429, with the time after which there is room again.
+        """
+        limits = self.settings.LIMITS
+        if limits.RUNS_PER_MINUTE is None and limits.TOKENS_PER_MINUTE is None:
+            return
+        try:
+            spent = await self.write(Query(partial(spent_lately, record)))
+        except JournalUnavailable:
+            return  # Whether runs start without the database is another setting's business.
+        assert isinstance(spent, Spent)
+        for name, used, most in (
+            ("requests", spent.runs, limits.RUNS_PER_MINUTE),
+            ("tokens", spent.tokens, limits.TOKENS_PER_MINUTE),
+        ):
+            if most is not None and used >= most:
+                raise AgentError(
+                    f"Rate limit reached: {most} {name} a minute. Please try again later.",
+                    code="rate_limit_exceeded",
+                    type="rate_limit_error",
+                    status=429,
+                    retry_after=spent.retry_after,
+                )
+
     def reject(self, record: RunRecord, error: AgentError) -> None:
         """Record a refusal, within the principal's budget of refusals."""
         if not self._rejected_rows.spend(record.principal_id):
@@ -102,6 +138,7 @@ class Supervisor:
         record.finished_at = clock.now()
         record.http_status = error.status
         record.error_type, record.error_code, record.error_message = error.type, error.code, error.message
+        _count(record)
         self.submit(InsertRun(replace(record)))
 
     async def shutdown(self) -> None:
@@ -143,6 +180,7 @@ class Supervisor:
         """A run has its end: its place is free."""
         self.runs.pop(run.record.id, None)
         self.admission.leave(run.ticket)
+        _count(run.record)
         if not run.task.done():
             self.unresponsive[run.record.id] = run
 
@@ -157,10 +195,15 @@ class Supervisor:
         self.worker = ids.uuid7().hex
         return self.worker
 
-    def _limits(self, agent: Agent, entry: AgentSettings) -> tuple[Limit, ...]:
-        process = Limit("process", self.settings.LIMITS.CONCURRENT_RUNS)
+    def _limits(self, agent: Agent, entry: AgentSettings, record: RunRecord) -> tuple[Limit, ...]:
+        limits = self.settings.LIMITS
         own = entry.CONCURRENT_RUNS if entry.CONCURRENT_RUNS is not None else agent.max_concurrent
-        return (process,) if own is None else (process, Limit(f"agent:{agent.name}", own))
+        bounds = {
+            "process": limits.CONCURRENT_RUNS,
+            f"agent:{agent.name}": own,
+            f"key:{record.principal_kind}:{record.principal_id}": limits.CONCURRENT_RUNS_PER_KEY,
+        }
+        return tuple(Limit(scope, runs) for scope, runs in bounds.items() if runs is not None)
 
     async def _wait_for_runs(self, seconds: float, *, unless: asyncio.Event | None = None) -> None:
         """Wait until all have their end, at most so long, or until `unless` is set."""
@@ -174,6 +217,15 @@ class Supervisor:
     def _longest_grace(self) -> float:
         own = [entry.GRACE_SECONDS for entry in self.settings.AGENTS.values() if entry.GRACE_SECONDS is not None]
         return max([self.settings.GRACE_SECONDS, *own])
+
+
+def _count(record: RunRecord) -> None:
+    RUNS_ENDED.add(
+        endpoint=str(record.endpoint),
+        status=str(record.status),
+        cause=str(record.abort_cause),
+        outcome=str(record.abort_outcome),
+    )
 
 
 _current: Supervisor | None = None

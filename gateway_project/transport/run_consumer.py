@@ -73,6 +73,7 @@ class RunConsumer(GatewayConsumer):
             if message.get("more_body"):
                 return
             payload = self.body.json()
+            await current_supervisor().check_rate(self._record(payload))
             self._start(payload)
         except Exception as error:  # noqa: BLE001 (the last one who can still answer)
             self._record_refusal(error, payload)

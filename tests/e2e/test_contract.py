@@ -234,6 +234,47 @@ def test_a_full_queue_is_said_with_a_time_to_come_back(make_gateway: MakeGateway
     assert (row["status"], row["error_code"], row["http_status"]) == ("failed", "queue_timeout", 503)
 
 
+def test_a_keys_rate_holds_over_all_processes(make_gateway: MakeGateway, route: Route, stream: bool) -> None:
+    limits = {"RUNS_PER_MINUTE": 3}
+    first, second = make_gateway(LIMITS=limits), make_gateway(LIMITS=limits)
+    body = route.body("scripted/echo", stream=stream)
+    statuses = [post(gateway, route, body).status for gateway in (first, second, first, second)]
+    assert statuses == [200, 200, 200, 429]
+    refused = post(first, route, body)
+    assert refused.json["error"]["code"] == "rate_limit_exceeded"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert first.store.ended(refused.headers["x-request-id"])["status"] == "rejected"
+
+
+def test_a_keys_tokens_are_counted_too(make_gateway: MakeGateway, route: Route) -> None:
+    gateway = make_gateway(LIMITS={"TOKENS_PER_MINUTE": 10})
+    body = route.body("scripted/count-12", stream=False)
+    first = post(gateway, route, body)
+    gateway.store.ended(first.headers["x-request-id"])
+    assert post(gateway, route, body).status == 429
+
+
+def test_a_key_has_only_so_many_runs_at_a_time(make_gateway: MakeGateway, route: Route) -> None:
+    gateway = make_gateway(LIMITS={"CONCURRENT_RUNS_PER_KEY": 1, "QUEUED_RUNS": 0})
+    Client(gateway.port).send(
+        "POST", route.path, key=gateway.key, body=route.body("scripted/think-60000ms", stream=True)
+    )
+    wait_for(lambda: gateway.store.runs())
+    assert post(gateway, route, route.body("scripted/echo", stream=False)).status == 429
+
+
+def test_metrics_count_the_ends(gateway: Gateway, route: Route) -> None:
+    post(gateway, route, route.body("scripted/echo", stream=False))
+    reply = ask(gateway.port, "GET", "/metrics", key=None)
+    lines = reply.body.decode().splitlines()
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+    endpoint = "responses" if route.prompt_field == "input" else "chat_completions"
+    [line] = [x for x in lines if x.startswith(f'gateway_runs_ended_total{{endpoint="{endpoint}",status="completed"')]
+    assert int(line.split()[-1]) >= 1
+    assert "gateway_journal_available 1" in lines
+    assert "gateway_draining 0" in lines
+
+
 def test_refusals_cannot_fill_the_table(make_gateway: MakeGateway, route: Route) -> None:
     gateway = make_gateway(LIMITS={"REJECTED_ROWS_PER_MINUTE": 3})
     for _ in range(10):
