@@ -1,5 +1,6 @@
 """System checks: a wrong setting is told at the start, with what may have been meant."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from gateway_project import conf
@@ -65,15 +67,15 @@ def _check_backend(name: str, entry: conf.AgentSettings) -> Iterable[CheckMessag
 
 def _check_import(path: str, where: str, id_: str) -> Iterable[CheckMessage]:
     try:
-        import_string(path)
-    except ImportError as error:
-        yield Error(f"{where}: cannot import {path!r}: {error}", hint=_nearest_name(path), id=id_)
+        conf.import_dotted(path, where)
+    except ImproperlyConfigured as error:
+        yield Error(str(error), hint=_nearest_name(path), id=id_)
 
 
 def _nearest_name(path: str) -> str | None:
+    """What may have been meant, if the module at least was found."""
     module_path, _, name = path.rpartition(".")
-    try:
-        module = __import__(module_path, fromlist=["*"])
-    except ImportError:
+    module = sys.modules.get(module_path)
+    if module is None:
         return None
     return conf.did_you_mean(name, [word for word in vars(module) if not word.startswith("_")])

@@ -1,7 +1,8 @@
 """The one clock: wall time for records, monotonic time for durations and deadlines."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
 
 
 def now() -> datetime:
@@ -17,3 +18,29 @@ def unix_ms() -> int:
 def monotonic() -> float:
     """Seconds on a clock that never goes back. Only differences mean anything."""
     return time.monotonic()
+
+
+def parse_moment(text: str, *, end_of_day: bool) -> datetime:
+    """Read what a person writes: a date or time in ISO 8601; without an offset it is UTC.
+
+    Args:
+        end_of_day: whether a date alone means its last moment instead of its first.
+
+    Raises:
+        ValueError: saying what is wrong, to be shown.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no date or time in ISO 8601.") from None
+    if end_of_day and _is_date_alone(text):
+        moment = datetime.combine(moment, time_of_day.max)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _is_date_alone(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

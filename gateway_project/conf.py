@@ -4,6 +4,7 @@ Read it with `gateway_settings()`; it is built once and again when Django says t
 """
 
 import difflib
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +18,12 @@ from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
 OnDisconnect = Literal["cancel", "finish", "linger"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_ABOVE_ZERO = frozenset(
+    {"BODY_BYTES", "CONCURRENT_RUNS", "FIRST_OUTPUT_SECONDS", "JOURNAL_SECONDS", "LEASE_SECONDS", "TIMEOUT_SECONDS"}
+)
+"""With zero of these nothing could ever run. Zero of any other number means "none" or "never"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,7 @@ class AgentSettings:
     ON_DISCONNECT: str = "cancel"
     GRACE_SECONDS: float | None = None
     TIMEOUT_SECONDS: float | None = None
+    FIRST_OUTPUT_SECONDS: float | None = None
     CONCURRENT_RUNS: int | None = None
 
     @property
@@ -42,6 +50,9 @@ class LimitSettings:
 
     BODY_BYTES: int = 10 * 1024 * 1024
     CONCURRENT_RUNS: int = 1000
+    CONCURRENT_RUNS_PER_KEY: int | None = None
+    RUNS_PER_MINUTE: int | None = None
+    TOKENS_PER_MINUTE: int | None = None
     QUEUED_RUNS: int = 100
     QUEUE_SECONDS: float = 30
     REJECTED_ROWS_PER_MINUTE: int = 60
@@ -65,8 +76,11 @@ class GatewaySettings:
     DRAIN_NOTICE: float = 0
     LEASE_SECONDS: float = 15
     HEARTBEAT_SECONDS: float = 15
+    SLOW_READER_SECONDS: float = 60
     KEEPALIVE_SECONDS: float = 75
     JOURNAL_SECONDS: float = 5
+    SPILL_DIR: str | None = None
+    ACCEPT_WITHOUT_DATABASE: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +122,7 @@ class _Reader:
             if key not in hints:
                 self.complain(f"{where}[{key!r}]", "is not a known key.", did_you_mean(str(key), list(hints)))
             elif key not in ready:
-                problem = wrong_type(hints[key], value)
+                problem = wrong_type(hints[key], value, zero=key not in _ABOVE_ZERO)
                 if problem:
                     self.complain(f"{where}[{key!r}]", problem)
                 values[key] = tuple(value) if isinstance(value, list) else value
@@ -164,6 +178,7 @@ def read(raw: Any) -> tuple[GatewaySettings | None, list[Problem]]:
     whole = reader.section(GatewaySettings, raw, "GATEWAY", AGENTS=agents, LIMITS=limits)
     if whole is not None:
         _check_names(reader, whole)
+        _check_networks(reader, whole)
     return (None if reader.problems else whole), reader.problems
 
 
@@ -203,6 +218,24 @@ def _check_names(reader: _Reader, whole: GatewaySettings) -> None:
         reader.complain("GATEWAY['DATABASE']", f"no database alias {whole.DATABASE!r}.", hint)
 
 
+def _check_networks(reader: _Reader, whole: GatewaySettings) -> None:
+    for text in whole.TRUSTED_PROXIES:
+        try:
+            parse_network(text)
+        except ValueError:
+            hint = "Write it as 10.0.0.7, 10.0.0.0/8 or ::1; names are not looked up."
+            reader.complain("GATEWAY['TRUSTED_PROXIES']", f"{text!r} is no address or network.", hint)
+
+
+def parse_network(text: str) -> Network:
+    """The network that an entry of ``TRUSTED_PROXIES`` stands for; an address is a network of its own.
+
+    Raises:
+        ValueError: when it is neither.
+    """
+    return ipaddress.ip_network(text, strict=False)
+
+
 @cache
 def gateway_settings() -> GatewaySettings:
     """The settings in force.
@@ -228,6 +261,9 @@ def import_dotted(path: str, where: str) -> Any:
     Raises:
         ImproperlyConfigured: naming the setting.
     """
+    package, *names = path.split(".")
+    if not names or not all(name.isidentifier() for name in (package, *names)):
+        raise ImproperlyConfigured(f"{where}: {path!r} is no dotted path such as 'package.module.Name'.")
     try:
         return import_string(path)
     except ImportError as error:

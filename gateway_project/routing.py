@@ -1,7 +1,6 @@
 """Puts the installed endpoints in front of any ASGI application."""
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from django.apps import apps
@@ -9,12 +8,7 @@ from django.urls import URLPattern
 
 from gateway_project.agents.registry import registry
 from gateway_project.endpoints import ASGIApplication, EndpointConfig
-from gateway_project.execution.supervisor import current_supervisor, running_supervisor
-
-logger = logging.getLogger("gateway.routing")
-
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+from gateway_project.transport.servers.lifespan import Receive, Send, serve_lifespan
 
 
 def endpoint_routes() -> list[URLPattern]:
@@ -29,6 +23,8 @@ def endpoint_routes() -> list[URLPattern]:
 
 def mount(application: ASGIApplication, prefix: str = "") -> ASGIApplication:
     """Answer the endpoints' paths, and leave every other path and scope to `application`.
+
+    Its lifespan is run too, and answered for if it has none.
 
     Args:
         application: what was there before, e.g. Django's ``get_asgi_application()`` or a router.
@@ -52,7 +48,7 @@ class Mount:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
+            await serve_lifespan(self.application, scope, receive, send)
             return
         if scope["type"] == "http" and scope["path"].startswith(self._start):
             path = scope["path"][len(self._start) :]
@@ -64,17 +60,3 @@ class Mount:
                     await endpoint(scope, receive, send)
                     return
         await self.application(scope, receive, send)
-
-    async def _lifespan(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer the lifespan protocol for servers that speak it: at shutdown, end the runs (ASGI, Lifespan)."""
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                current_supervisor()
-                await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
-                supervisor = running_supervisor()
-                if supervisor is not None:
-                    await supervisor.shutdown()
-                await send({"type": "lifespan.shutdown.complete"})
-                return

@@ -61,12 +61,16 @@ def _gateway_config(value: str) -> Any:
     return namespace["GATEWAY"]
 
 
+_NEEDS_NO_SECRET = {"check", "collectstatic", "makemigrations", "migrate"}
+"""Commands of ``manage.py`` that sign nothing and serve nobody."""
+
 DEBUG = _flag("DEBUG")
 SECRET_KEY = os.environ.get("SECRET_KEY", "")
 if not SECRET_KEY:
-    if not DEBUG and "runserver" not in sys.argv and {"check", "migrate", "test"}.isdisjoint(sys.argv):
+    # Only the command itself counts: one of its arguments may have the same name (`createkey check`).
+    if not DEBUG and _NEEDS_NO_SECRET.isdisjoint(sys.argv[1:2]):
         raise ImproperlyConfigured("Set SECRET_KEY in the environment. `make run` makes one for a trial.")
-    SECRET_KEY = "only-for-debugging-and-checks"  # noqa: S105 (never used to serve, see above)
+    SECRET_KEY = "only-for-debugging-and-checks"  # noqa: S105 (serves only with DEBUG, see above)
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
 
@@ -148,6 +152,7 @@ else:
             "scripted": {"BACKEND": "gateway_project.agents.scripted.ScriptedAgent"},
         },
         "DEFAULT_AGENT": "local",
+        "SPILL_DIR": str(BASE_DIR / ".gateway" / "spill"),
     }
     if os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY"):
         GATEWAY["AGENTS"]["openai"] = {

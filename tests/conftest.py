@@ -1,5 +1,6 @@
 """What all tests share: services that may be missing, and the report of what did not run."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -7,7 +8,8 @@ from django.core.signals import setting_changed
 
 from tests import services
 
-_not_run: dict[str, int] = {}
+_MISSING = "service missing: "
+"""How the reason of such a skip begins: only the report of a test comes back from a worker of pytest-xdist."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -19,15 +21,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 continue
             if service in services.required():
                 pytest.fail(f"{service} is required here, but {reason}", pytrace=False)
-            _not_run[reason] = _not_run.get(reason, 0) + 1
-            pytest.skip(reason)
+            pytest.skip(f"{_MISSING}{reason}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what did not run for want of a service."""
-    if _not_run:
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    not_run = Counter(reason.partition(_MISSING)[2] for reason in reasons if _MISSING in reason)
+    if not_run:
         terminalreporter.section("NOT RUN for want of a service", red=True, bold=True)
-        for reason, count in _not_run.items():
+        for reason, count in not_run.items():
             terminalreporter.line(f"{count} tests: {reason}")
 
 

@@ -41,6 +41,17 @@ WRONG: list[tuple[Any, str, str | None]] = [
     ({"LIMITS": {"QUEUED_RUNS": 1.5}}, "must be a whole number", None),
     ({"GRACE_SECONDS": True}, "must be a number", None),
     ({"GRACE_SECONDS": -1}, "must be a number of at least zero", None),
+    ({"TIMEOUT_SECONDS": 0}, "must be a number above zero", None),
+    ({"JOURNAL_SECONDS": 0}, "must be a number above zero", None),
+    ({"LEASE_SECONDS": 0}, "must be a number above zero", None),
+    ({"LIMITS": {"CONCURRENT_RUNS": 0}}, "must be a whole number above zero", None),
+    ({"LIMITS": {"BODY_BYTES": 0}}, "must be a whole number above zero", None),
+    ({"AGENTS": {"a": SCRIPTED | {"CONCURRENT_RUNS": 0}}}, "must be a whole number above zero", None),
+    ({"AGENTS": {"a": SCRIPTED | {"FIRST_OUTPUT_SECONDS": 0}}}, "must be a number above zero", None),
+    ({"AGENTS": {"a": SCRIPTED | {"TIMEOUT_SECONDS": 0}}}, "must be a number above zero", None),
+    ({"TRUSTED_PROXIES": ["::1", "localhost"]}, "'localhost' is no address or network.", None),
+    ({"TRUSTED_PROXIES": ["10.0.0.0/33"]}, "'10.0.0.0/33' is no address or network.", None),
+    ({"TRUSTED_PROXIES": [""]}, "'' is no address or network.", None),
     ({"GRACE_SECONDS": None}, "must not be None", None),
     ({"CORS_ORIGINS": "https://x"}, "must be a list of strings", None),
     ({"DEFAULT_AGENT": 1}, "must be a string", None),
@@ -54,6 +65,43 @@ def test_every_wrong_setting_is_told(raw: Any, message: str, hint: str | None) -
     assert settings is None
     assert message in problems[0].message
     assert problems[0].hint == hint or hint is None
+
+
+def test_zero_is_allowed_where_it_means_none_or_never() -> None:
+    times = ("GRACE_SECONDS", "DRAIN_SECONDS", "DRAIN_NOTICE", "HEARTBEAT_SECONDS")
+    times += ("SLOW_READER_SECONDS", "KEEPALIVE_SECONDS")
+    limits = ("QUEUED_RUNS", "QUEUE_SECONDS", "REJECTED_ROWS_PER_MINUTE")
+    settings, problems = conf.read(
+        {
+            "AGENTS": {"a": SCRIPTED | {"GRACE_SECONDS": 0}},
+            "LIMITS": dict.fromkeys(limits, 0),
+            **dict.fromkeys(times, 0),
+        }
+    )
+    assert problems == []
+    assert settings is not None
+
+
+def test_trusted_proxies_are_addresses_or_networks_of_both_kinds() -> None:
+    _, problems = conf.read({"TRUSTED_PROXIES": ["127.0.0.1", "10.1.2.3/8", "::1", "fd00::/8"]})
+    assert problems == []
+
+
+@pytest.mark.parametrize("path", ["ScriptedAgent", "", ".ScriptedAgent", "..ScriptedAgent", "a..b", "shop/agents.py"])
+def test_what_is_no_dotted_path_is_told_by_the_system_check(path: str) -> None:
+    with override_settings(GATEWAY={"AGENTS": {"a": {"BACKEND": path}}, "AUTHENTICATION": [path]}):
+        found = {message.id: message.msg for message in run_checks(tags=["gateway"])}
+    assert found == {
+        "gateway.E004": f"GATEWAY['AGENTS']['a']['BACKEND']: {path!r} is no dotted path such as 'package.module.Name'.",
+        "gateway.E005": f"GATEWAY['AUTHENTICATION']: {path!r} is no dotted path such as 'package.module.Name'.",
+    }
+
+
+def test_a_module_that_is_not_there_is_told_by_the_system_check() -> None:
+    with override_settings(GATEWAY={"AGENTS": {"a": {"BACKEND": "nowhere.at.All"}}}):
+        [error] = run_checks(tags=["gateway"])
+    assert (error.id, error.hint) == ("gateway.E004", None)
+    assert "cannot import 'nowhere.at.All'" in error.msg
 
 
 def test_the_system_check_tells_them_too() -> None:

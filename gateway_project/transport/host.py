@@ -1,14 +1,15 @@
 """What Django's middleware would check: Host and CORS. It never sees a Channels consumer (platform fact 16)."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from gateway_project.access.authentication import header
-from gateway_project.conf import gateway_settings
+from gateway_project.conf import Network, gateway_settings, parse_network
 from gateway_project.transport.errors import InvalidHost
 
 EXPOSED_HEADERS = b"x-request-id, retry-after, x-should-retry"
@@ -56,22 +57,42 @@ def preflight_headers(scope: Mapping[str, Any], methods: str) -> list[tuple[byte
 def client_address(scope: Mapping[str, Any]) -> str:
     """The client's address; behind a proxy of ``GATEWAY["TRUSTED_PROXIES"]`` the one that it names.
 
-    Of ``X-Forwarded-For`` the last address counts that no trusted proxy of ours has.
+    Of ``X-Forwarded-For`` the last address counts that no trusted proxy of ours has. What is no address
+    counts for nothing, and neither does what stands before it: no proxy of ours wrote it.
     """
     client = scope.get("client")
-    peer = str(client[0]) if client else ""
-    trusted = gateway_settings().TRUSTED_PROXIES
-    if not _is_trusted(peer, trusted):
-        return peer
-    for hop in reversed((header(scope, b"x-forwarded-for") or "").split(",")):
-        if hop.strip() and not _is_trusted(hop.strip(), trusted):
-            return hop.strip()
-    return peer
+    address = str(client[0]) if client else ""
+    trusted = _networks(gateway_settings().TRUSTED_PROXIES)
+    hops = _forwarded_for(scope) if trusted else []
+    while _is_trusted(address, trusted) and hops:
+        hop = hops.pop()
+        if _ip(hop) is None:
+            break
+        address = hop
+    return address
 
 
-def _is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
+def _forwarded_for(scope: Mapping[str, Any]) -> list[str]:
+    """The addresses of every ``X-Forwarded-For``: a proxy may add a line instead of extending the client's."""
+    lines: Iterable[bytes] = (value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    hops = b",".join(lines).decode("latin-1").split(",")
+    return [hop.strip() for hop in hops if hop.strip()]
+
+
+@lru_cache(maxsize=1)
+def _networks(trusted: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(parse_network(text) for text in trusted)
+
+
+def _is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
+    ip = _ip(address)
+    return ip is not None and any(ip in network for network in trusted)
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address, or None. One of IPv4 that came in by an IPv6 socket is one of IPv4."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
-        return False
-    return any(ip in ipaddress.ip_network(network, strict=False) for network in trusted)
+        return None
+    return getattr(ip, "ipv4_mapped", None) or ip

@@ -37,6 +37,13 @@ def test_agents_and_expiry() -> None:
     assert key.expires_at == datetime(year, 3, 1, 10, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("text", ["{}-03-01", "{}0301"])
+def test_a_date_means_its_end_however_it_is_written(text: str) -> None:
+    year = clock.now().year + 1
+    createkey("shop", "--expires", text.format(year))
+    assert APIKey.objects.get().expires_at == datetime(year, 3, 1, 23, 59, 59, 999999, tzinfo=UTC)
+
+
 def test_a_time_without_an_offset_is_utc() -> None:
     year = clock.now().year + 1
     createkey("shop", "--expires", f"{year}-03-01T12:00")

@@ -15,6 +15,7 @@ bounded by the request's tokens, which the context always bounds. Do not fork af
 import asyncio
 import contextlib
 import json
+import logging
 import queue
 import re
 import tempfile
@@ -24,8 +25,15 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway_project import clock
+
+logger = logging.getLogger("gateway.agents.local")
+
 JOIN_SECONDS = 5.0
 """How long `Engine.close` waits for a worker. A batch takes 0.1 to 0.3 s."""
+
+STOP_SECONDS = 60.0
+"""How long the engine may take to give up a request. Its run is long recorded as unresponsive by then."""
 
 _PASSED_ON = frozenset(
     {
@@ -226,8 +234,19 @@ class Engine:
             with contextlib.suppress(queue.Empty):
                 job = self._jobs.get(timeout=0 if leaving else 0.5)
                 if job is not None and job.start():
-                    job.end(self._run(job))
+                    self._see_to_its_end(job)
         self._jobs.put(None)
+
+    def _see_to_its_end(self, job: _Job) -> None:
+        """Whatever goes wrong, the job's consumer is told, and the worker lives on for the next one."""
+        error: EngineError | None = EngineError(500, "the engine's worker failed")
+        try:
+            error = self._run(job)
+        except Exception as failure:
+            logger.exception("engine.failed")
+            error = EngineError(500, repr(failure))
+        finally:
+            job.end(error)
 
     def _run(self, job: _Job) -> EngineError | None:
         cut = False
@@ -246,8 +265,6 @@ class Engine:
             self._server.handle_chat_completions(job.request, receive)
         except (ValueError, RuntimeError) as error:  # thrown while the request is parsed
             return EngineError(400, str(error), "invalid_request_error")
-        except Exception as error:  # noqa: BLE001 (a worker must not die of one request)
-            return EngineError(500, repr(error))
         if cut:
             self._wait_until_off_the_slot()
             return EngineError(503, "the engine was told to stop")
@@ -260,13 +277,18 @@ class Engine:
         """Wait for the engine's word that the request just given up is not computed any more.
 
         It takes a cancellation between two batches: if none is under way, or one has ended since, it took it.
+        An engine that does not tell holds its slot for `STOP_SECONDS`; then the next request may try its luck.
         """
-        _, at_first = self._activity()
-        while True:
-            processing, batches = self._activity()
-            if processing == 0 or batches > at_first:
-                return
+        at_first: int | None = None
+        until = clock.monotonic() + STOP_SECONDS
+        while self._server is not None and clock.monotonic() < until:
+            with contextlib.suppress(Exception):  # No answer is no word from the engine: ask again.
+                processing, batches = self._activity()
+                at_first = batches if at_first is None else at_first
+                if processing == 0 or batches > at_first:
+                    return
             time.sleep(0.004)
+        logger.error("engine.not_off_the_slot")
 
     def _activity(self) -> tuple[int, int]:
         """Requests on slots, and batches computed so far. Answered at once, also while a batch is computed."""

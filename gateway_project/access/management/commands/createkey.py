@@ -1,11 +1,9 @@
 """``manage.py createkey NAME``: make an API key; its text is shown once, alone on the last line."""
 
 from argparse import ArgumentParser
-from datetime import UTC, datetime, time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils.dateparse import parse_date, parse_datetime
 
 from gateway_project import clock
 from gateway_project.access.models import APIKey
@@ -22,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("name", help="Whose key it is, as the auditor shall read it.")
         parser.add_argument("--agent", action="append", default=[], help="An agent it may use; none means all.")
         parser.add_argument("--operate", action="store_true", help="It may also look at and cancel everybody's runs.")
-        parser.add_argument("--expires", help="A date or time in ISO 8601; without an offset it is UTC.")
+        parser.add_argument("--expires", help="A date (its end) or time in ISO 8601; without an offset it is UTC.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make the key and print it."""
@@ -30,7 +28,10 @@ class Command(BaseCommand):
         for agent in options["agent"]:
             if agent not in known:
                 raise CommandError(f"No agent is named {agent!r}. {did_you_mean(agent, known) or ''}".rstrip())
-        expires_at = _moment(options["expires"]) if options["expires"] else None
+        try:
+            expires_at = clock.parse_moment(options["expires"], end_of_day=True) if options["expires"] else None
+        except ValueError as error:
+            raise CommandError(f"--expires: {error}") from None
         if expires_at is not None and expires_at <= clock.now():
             raise CommandError("--expires lies in the past.")
         key, text = APIKey.objects.create_key(
@@ -40,15 +41,3 @@ class Command(BaseCommand):
         until = f" until {key.expires_at.isoformat()}" if key.expires_at else ""
         self.stderr.write(f"Made {key} for {may}{until}. The key, shown this once:")
         self.stdout.write(text)
-
-
-def _moment(text: str) -> datetime:
-    """A date means its end: `parse_datetime` would take it for its beginning."""
-    try:
-        day = parse_date(text)
-        moment = datetime.combine(day, time.max) if day is not None else parse_datetime(text)
-    except ValueError as error:
-        raise CommandError(f"--expires: {error}") from None
-    if moment is None:
-        raise CommandError(f"--expires: {text!r} is no date or time in ISO 8601.")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,11 +3,11 @@
 import os
 import sys
 from argparse import ArgumentParser
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from gateway_project import clock
 from gateway_project.review.export import as_csv, as_jsonl, runs_in_order
 
 FORMATS = {"jsonl": as_jsonl, "csv": as_csv}
@@ -27,7 +27,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Write line by line: memory stays constant, whatever the number of runs."""
-        since = _moment(options["since"]) if options["since"] else None
+        try:
+            since = clock.parse_moment(options["since"], end_of_day=False) if options["since"] else None
+        except ValueError as error:
+            raise CommandError(f"--since: {error}") from None
         try:
             for line in FORMATS[options["format"]](runs_in_order(since)):
                 self.stdout.write(line, ending="")
@@ -35,11 +38,3 @@ class Command(BaseCommand):
         except BrokenPipeError:
             # The reader (`| head`) has enough. Python would complain once more when it closes stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)  # a date alone is its midnight
-    except ValueError:
-        raise CommandError(f"--since: {text!r} is no date or time in ISO 8601.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,91 @@
+"""What is added to daphne, as far as it shows without a connection. The rest is in the end-to-end tests."""
+
+import socket
+from collections.abc import Iterator
+
+import daphne
+import daphne.cli
+import daphne.server
+import pytest
+from daphne.http_protocol import HTTPFactory
+from daphne.management.commands.runserver import Command
+
+from gateway_project.transport.servers import daphne as remedy
+
+TCP_OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield made
+
+
+def options(on: socket.socket) -> dict[str, int]:
+    """The options for vanished peers that a socket has."""
+    found = {name: on.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in TCP_OPTIONS}
+    return found | {"SO_KEEPALIVE": on.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)}
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="options of Linux")
+@pytest.mark.parametrize("seconds", [1, 2.5, 6, 10, 75, 600])
+def test_a_vanished_peer_is_found_in_time_also_by_accepted_sockets(listening: socket.socket, seconds: float) -> None:
+    remedy.watch_for_vanished_peers(listening, seconds)
+    with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+        found = options(accepted)
+    assert found["SO_KEEPALIVE"] == 1
+    assert found["TCP_USER_TIMEOUT"] == seconds * 1000
+    assert min(found.values()) >= 1
+    until_found = found["TCP_KEEPIDLE"] + found["TCP_KEEPCNT"] * found["TCP_KEEPINTVL"]
+    assert until_found <= max(seconds, 4), "the kernel counts in whole seconds: one idle, three probes"
+    assert until_found >= seconds * 0.6, "not so early that a short hiccup ends a run"
+
+
+def test_zero_means_never(listening: socket.socket) -> None:
+    before = options(listening)
+    remedy.watch_for_vanished_peers(listening, 0)
+    assert options(listening) == before
+    assert before["SO_KEEPALIVE"] == 0
+
+
+@pytest.fixture
+def bare_daphne(monkeypatch: pytest.MonkeyPatch) -> None:
+    """daphne as it is when nobody has changed it; put back afterwards as it was."""
+    monkeypatch.setattr(daphne.cli.CommandLineInterface, "server_class", daphne.server.Server)
+    monkeypatch.setattr(daphne.server, "HTTPFactory", HTTPFactory)
+    monkeypatch.setattr(Command, "server_cls", daphne.server.Server)
+
+
+def installed() -> tuple[object, object, object]:
+    """What the command, the server and ``runserver`` use."""
+    return daphne.cli.CommandLineInterface.server_class, daphne.server.HTTPFactory, Command.server_cls
+
+
+@pytest.mark.usefixtures("bare_daphne")
+@pytest.mark.parametrize("version", ["4.1.0", "4.1.2", "4.2.3"])
+def test_a_version_that_is_known_is_mended(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, version: str
+) -> None:
+    monkeypatch.setattr(daphne, "__version__", version)
+    remedy.install()
+    remedy.install()
+    assert installed() == (remedy.GatewayServer, remedy.GatewayFactory, remedy.GatewayServer)
+    assert caplog.records == []
+
+
+@pytest.mark.usefixtures("bare_daphne")
+@pytest.mark.parametrize("version", ["4.0.0", "4.3.0", "5.0.dev1"])
+def test_an_unknown_version_is_left_as_it_is_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, version: str
+) -> None:
+    before = installed()
+    monkeypatch.setattr(daphne, "__version__", version)
+    remedy.install()
+    assert installed() == before
+    [warning] = caplog.records
+    assert (warning.levelname, warning.message) == ("WARNING", "daphne.unknown_version")
+    assert vars(warning)["version"] == version
+
+
+def test_the_version_that_is_installed_is_a_known_one() -> None:
+    assert tuple(map(int, daphne.__version__.split(".")[:2])) in remedy.SUPPORTED
