@@ -68,8 +68,8 @@ def test_every_wrong_setting_is_told(raw: Any, message: str, hint: str | None) -
 
 
 def test_zero_is_allowed_where_it_means_none_or_never() -> None:
-    times = ("GRACE_SECONDS", "DRAIN_SECONDS", "DRAIN_NOTICE", "HEARTBEAT_SECONDS")
-    times += ("SLOW_READER_SECONDS", "KEEPALIVE_SECONDS")
+    times = ["GRACE_SECONDS", "DRAIN_SECONDS", "DRAIN_NOTICE"]
+    times += ["HEARTBEAT_SECONDS", "SLOW_READER_SECONDS", "KEEPALIVE_SECONDS"]
     limits = ("QUEUED_RUNS", "QUEUE_SECONDS", "REJECTED_ROWS_PER_MINUTE")
     settings, problems = conf.read(
         {

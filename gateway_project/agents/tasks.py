@@ -1,6 +1,6 @@
 """The tasks that an agent starts belong to its run: when the run is aborted they are found and cancelled too.
 
-Found by a task factory, which sees every task that is made in the context of a run, by the agent or by what it
+Found by a task factory, which sees every task that one of the run's tasks starts, by the agent or by what it
 calls. What outlives a run on purpose (a pool of connections that all runs share) is made under `detached`.
 """
 
@@ -21,13 +21,21 @@ class RunTasks:
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
 
     def enter(self) -> None:
-        """From here on, what the current task starts belongs to this group."""
+        """From here on, what the current task starts belongs to this group, and what that starts."""
         _install(asyncio.get_running_loop())
+        current = asyncio.current_task()
+        assert current is not None
+        self._tasks.add(current)
         _group.set(self)
 
-    def add(self, task: "asyncio.Task[Any]") -> None:
-        """One more."""
-        self._tasks.add(task)
+    def take(self, task: "asyncio.Task[Any]") -> None:
+        """Take `task` in, if one of the group starts it.
+
+        The context alone does not tell: callbacks carry it along, so that a server's own callbacks may run in
+        the context of a run that happened to write last.
+        """
+        if asyncio.current_task() in self._tasks:
+            self._tasks.add(task)
 
     async def end(self) -> None:
         """Cancel those that are left, and wait until they have ended."""
@@ -68,5 +76,5 @@ class _Factory:
         context: Context | None = options.get("context")
         group = _group.get() if context is None else context.get(_group)
         if group is not None:
-            group.add(task)
+            group.take(task)
         return task

@@ -21,9 +21,10 @@ from tests import services
 ROOT = Path(__file__).resolve().parent.parent.parent
 Row = dict[str, Any]
 Database = Literal["sqlite", "postgres"]
+Server = Literal["daphne", "uvicorn", "hypercorn"]
 Found = TypeVar("Found")
 
-_PORT = re.compile(r"Listening on TCP address [^ ]*:(\d+)")
+_PORT = re.compile(r"(?:Listening on TCP address |unning on http://)[^ ]*:(\d+)")
 _TIMES = ("received_at", "started_at", "first_output_at", "abort_requested_at", "settled_at", "finished_at", "at")
 
 
@@ -177,6 +178,9 @@ class Gateway:
     application: str = "gateway_project.asgi:application"
     environment: dict[str, str] = field(default_factory=dict)
     cwd: Path = ROOT
+    address: str = "127.0.0.1"
+    command_prefix: tuple[str, ...] = ()
+    server: Server = "daphne"
     port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -202,15 +206,14 @@ class Gateway:
         return self.process.pid
 
     def start(self) -> "Gateway":
-        """Start daphne on a free port and wait until it listens."""
+        """Start the server on a free port of `address` and wait until it listens."""
         config_path = self.folder / "config.py"
         config_path.write_text(f"GATEWAY = {self.config!r}\n")
         env = base_env() | {"DATABASE_URL": self.store.url, "GATEWAY_CONFIG": str(config_path)} | self.environment
-        daphne = str(Path(sys.executable).with_name("daphne"))
+        program = str(Path(sys.executable).with_name(self.server))
+        command = [*self.command_prefix, program, *self._arguments(), self.application]
         with self._log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [daphne, "-p", "0", self.application], cwd=self.cwd, env=env, stdout=log, stderr=subprocess.STDOUT
-            )
+            self.process = subprocess.Popen(command, cwd=self.cwd, env=env, stdout=log, stderr=subprocess.STDOUT)
         self.port = wait_for(self._listening, within=30, what="the server's start")
         return self
 
@@ -225,6 +228,15 @@ class Gateway:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def _arguments(self) -> list[str]:
+        match self.server:
+            case "daphne":
+                return ["-b", self.address, "-p", "0"]
+            case "uvicorn":
+                return ["--host", self.address, "--port", "0"]
+            case "hypercorn":
+                return ["--bind", f"{self.address}:0", "--workers", "0", "--graceful-timeout", "30"]
 
     @property
     def _log_path(self) -> Path:

@@ -668,3 +668,21 @@ async def test_a_run_that_ends_by_itself_may_leave_tasks() -> None:
     await Stage(script).end()
     assert not left[0].done()
     left[0].cancel()
+
+
+async def test_what_others_start_in_the_runs_context_is_not_its_own() -> None:
+    others: list[asyncio.Task[bool]] = []
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        # A callback carries the context along, as a server's callback for the socket does.
+        asyncio.get_running_loop().call_soon(lambda: others.append(asyncio.ensure_future(asyncio.Event().wait())))
+        yield TextDelta("a")
+        await asyncio.Event().wait()
+
+    stage = Stage(script)
+    await stage.started()
+    await asyncio.sleep(0.01)
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    await stage.end()
+    assert not others[0].done()
+    others[0].cancel()

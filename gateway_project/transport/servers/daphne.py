@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import Mapping
+from contextvars import Context
 from typing import Any
 
 import daphne.cli
@@ -183,7 +184,9 @@ class GatewayServer(Server):
 
     def kill_all_applications(self) -> Any:
         """Before the process ends: no new connections, then the runs, then what daphne does (facts 3 and 4)."""
-        return defer.Deferred.fromFuture(asyncio.ensure_future(self._shut_down()))
+        # In a context of its own: the signal may have come while some run's callback was at work.
+        task = asyncio.get_event_loop().create_task(self._shut_down(), name="gateway:shutdown", context=Context())
+        return defer.Deferred.fromFuture(task)
 
     async def _shut_down(self) -> None:
         supervisor = running_supervisor()

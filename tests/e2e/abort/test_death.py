@@ -21,7 +21,7 @@ def test_the_runs_of_a_killed_process_are_closed_by_another(make_gateway: MakeGa
     doomed.stop()
     row = witness.store.ended(run["id"], within=20)
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "worker_lost", "unknown")
-    assert "lease.swept" in witness.log
+    wait_for(lambda: "lease.swept" in witness.log, what="the log line of the sweep")
 
 
 def test_the_runs_of_a_killed_process_are_closed_by_the_next_start(make_gateway: MakeGateway, route: Route) -> None:
