@@ -237,6 +237,24 @@ async def test_a_server_that_just_stops_leaves_no_task_behind(server: Server) ->
     assert not [one for one in asyncio.all_tasks() if one.get_name().startswith("gateway:")]
 
 
+async def test_after_the_last_answer_there_is_nothing_left_to_cancel(server: Server) -> None:
+    """hypercorn cancels the lifespan then, and ends with a traceback if that finds something."""
+
+    async def lingers(scope: Scope, receive: Any, send: Any) -> None:
+        await inner_lifespan(server)(scope, receive, send)
+        await asyncio.Event().wait()
+
+    messages: asyncio.Queue[Any] = asyncio.Queue()
+    mounted = Mount(lingers, [], "")({"type": "lifespan", "state": {}}, messages.get, server.answers.put)
+    task = asyncio.ensure_future(mounted)
+    async with asyncio.timeout(10):
+        for phase in ("startup", "shutdown"):
+            await messages.put({"type": f"lifespan.{phase}"})
+            await server.answers.get()
+        task.cancel()
+        await task
+
+
 @pytest.fixture
 def caught() -> Iterator[list[int]]:
     """The signals that the server's own handler got."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, FailFast, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, ValidationError
 from pydantic import Field as Constraint
 from pydantic_core import ErrorDetails
 
@@ -63,7 +63,7 @@ class WireModel(BaseModel):
 
 
 Item = TypeVar("Item")
-Few = Annotated[list[Item], FailFast()]
+Few = Annotated[list[Item], Constraint(fail_fast=True)]
 """A list whose check ends at its first fault: a million faults must not be collected to name one."""
 
 

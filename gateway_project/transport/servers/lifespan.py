@@ -42,7 +42,9 @@ async def serve_lifespan(
         await send(answer)
         await receive()
         await drain.finish()
-        await send(await inner.tell("shutdown"))
+        answer = await inner.tell("shutdown")
+        await inner.close()
+        await send(answer)  # The last thing: hypercorn cancels us then, and takes it amiss if we are not done.
     finally:
         drain.leave()
         await inner.close()
@@ -77,8 +79,8 @@ class _InnerLifespan:
 
     async def close(self) -> None:
         """End its task, if it has not ended yet."""
-        self._task.cancel()
-        await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
+        if self._task.cancel():
+            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
 
     async def _run(self, application: Application, scope: MutableMapping[str, Any]) -> None:
         try:
