@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway_project import ids
 from gateway_project.agents.base import Agent
-from gateway_project.agents.events import AgentEvent
+from gateway_project.agents.events import AgentEvent, Finish, TextDelta
 from gateway_project.agents.request import AgentRequest, Message, TextPart
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.execution.active_run import ActiveRun
@@ -19,6 +19,24 @@ from gateway_project.runs.vocabulary import RunStatus
 from tests.runs.records import make_record
 
 Script = Callable[[AgentRequest, AbortSignal], AsyncGenerator[AgentEvent, None]]
+
+
+Events = AsyncGenerator[AgentEvent, None]
+
+
+async def answer(request: AgentRequest, signal: AbortSignal) -> Events:
+    yield TextDelta("four")
+    yield Finish("stop")
+
+
+async def forever(request: AgentRequest, signal: AbortSignal) -> Events:
+    yield TextDelta("a")
+    await asyncio.Event().wait()
+
+
+async def silent(request: AgentRequest, signal: AbortSignal) -> Events:
+    await asyncio.Event().wait()
+    yield TextDelta("never")
 
 
 class FunctionAsAgent(Agent):

@@ -1,0 +1,128 @@
+"""What a foreign agent, a stuck client or a wrong count must not do to a run."""
+
+import asyncio
+
+import pytest
+
+from gateway_project.agents.events import Finish, TextDelta, ToolActivity, Usage
+from gateway_project.agents.request import AgentRequest
+from gateway_project.agents.signal import AbortSignal
+from gateway_project.execution.outlet import Completed
+from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
+from tests.execution.stage import Events, Stage, answer, forever, silent
+
+
+async def test_a_callback_that_raises_does_not_keep_the_run_from_being_aborted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[str] = []
+
+    def raising(cause: str) -> None:
+        raise ProcessLookupError
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        signal.on_abort(raising)
+        signal.on_abort(told.append)
+        await asyncio.Event().wait()
+        yield TextDelta("never")
+
+    stage = Stage(script)
+    await stage.started()
+    await asyncio.sleep(0)
+    assert stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    assert (await stage.end()).abort_outcome == AbortOutcome.STOPPED
+    assert told == ["client_disconnect"]
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["run.abort_callback_failed"]
+
+
+@pytest.mark.parametrize("finishes", [True, False])
+async def test_a_client_that_does_not_take_the_last_word_does_not_keep_the_run_open(finishes: bool) -> None:
+    stage = Stage(answer if finishes else forever, grace_seconds=0.02)
+    stage.outlet.last_word_sent.clear()
+    await stage.started()
+    await asyncio.sleep(0)
+    if finishes:
+        await stage.outlet.ending.wait()
+    stage.run.abort(AbortCause.SHUTDOWN)
+    end = await stage.end()
+    outcome = AbortOutcome.FINISHED_FIRST if finishes else AbortOutcome.STOPPED
+    assert (end.abort_cause, end.abort_outcome, end.delivered) == (AbortCause.SHUTDOWN, outcome, False)
+    assert stage.outlet.is_gone
+    assert stage.host.over == [stage.run]
+    assert stage.host.late == []
+
+
+async def test_an_answer_that_cannot_be_said_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(answer)
+
+    async def end(result: object) -> bool:
+        raise ValueError("Out of range float values are not JSON compliant")
+
+    stage.outlet.end = end  # type: ignore[method-assign]  # an outlet whose encoder fails
+    row = await stage.end()
+    assert (row.status, row.error_code) == (RunStatus.FAILED, "internal_error")
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["run.failed"]
+
+
+@pytest.mark.parametrize("usage", [Usage(-1, 0), Usage(2**63, 0), Usage(None, 0), Usage(1.5, 0)])  # type: ignore[arg-type]
+async def test_a_count_that_is_none_is_not_believed(usage: Usage) -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        yield usage
+        yield Finish("stop")
+
+    end = await Stage(script).end()
+    assert (end.status, end.usage_source, end.input_tokens) == (RunStatus.COMPLETED, "estimated", 2)
+
+
+async def test_an_agent_that_never_waits_lets_others_have_their_turn() -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        while True:
+            yield TextDelta("a")
+
+    stage = Stage(script)
+    await stage.started()
+    async with asyncio.timeout(5):
+        await asyncio.sleep(0.01)
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    assert (await stage.end()).abort_outcome == AbortOutcome.STOPPED
+
+
+async def test_a_busy_agents_tools_are_noted_up_to_a_bound() -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        for number in range(1000):
+            yield ToolActivity(f"tool-{number}", "started")
+        yield Finish("stop")
+
+    stage = Stage(script)
+    await stage.end()
+    assert len(stage.host.notes) == 200
+    assert stage.host.notes[-1].text == "and more, which are not noted"
+
+
+async def test_a_choice_that_never_finished_is_not_waited_for() -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        yield Finish("stop", choice=2)
+
+    stage = Stage(script, choices=3)
+    assert (await stage.end()).status == RunStatus.COMPLETED
+    [result] = stage.outlet.results
+    assert isinstance(result, Completed)
+    assert result.reasons == {2: "stop"}
+
+
+async def test_an_agent_that_is_silent_for_too_long_is_aborted() -> None:
+    end = await Stage(silent, first_output_seconds=0.02).end()
+    assert (end.abort_cause, end.abort_phase, end.abort_reason) == (
+        "timeout",
+        "before_output",
+        "no output within 0.02 s",
+    )
+
+
+async def test_an_agent_that_has_spoken_has_all_its_time() -> None:
+    stage = Stage(forever, first_output_seconds=0.02)
+    await stage.started()
+    await asyncio.sleep(0.05)
+    assert stage.host.ends == []
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    await stage.end()

@@ -1,0 +1,104 @@
+"""The tasks that an agent starts end with its run, and no others."""
+
+import asyncio
+
+from gateway_project.agents.events import Finish, TextDelta
+from gateway_project.agents.request import AgentRequest
+from gateway_project.agents.signal import AbortSignal
+from gateway_project.agents.tasks import detached
+from gateway_project.runs.vocabulary import AbortCause, AbortOutcome
+from tests.execution.stage import Events, Stage
+
+
+async def test_tasks_that_the_agent_left_are_stopped_with_it() -> None:
+    left: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        left.append(asyncio.ensure_future(asyncio.Event().wait()))  # type: ignore[arg-type]  # its own child
+        await asyncio.Event().wait()
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        left.append(asyncio.ensure_future(work()))
+        yield TextDelta("a")
+        await asyncio.Event().wait()
+
+    stage = Stage(script)
+    await stage.started()
+    await asyncio.sleep(0.01)
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    assert (await stage.end()).abort_outcome == AbortOutcome.STOPPED
+    assert [task.cancelled() for task in left] == [True, True]
+
+
+async def test_an_agent_has_not_stopped_before_its_tasks_have() -> None:
+    release = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        tasks.append(asyncio.ensure_future(stubborn()))
+        yield TextDelta("a")
+        await asyncio.Event().wait()
+
+    tasks: list[asyncio.Task[None]] = []
+    stage = Stage(script, grace_seconds=0.03)
+    await stage.started()
+    await asyncio.sleep(0.01)
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    assert (await stage.end()).abort_outcome == AbortOutcome.UNRESPONSIVE
+    release.set()
+    await asyncio.wait([stage.run.task], timeout=5)
+    assert tasks[0].done()
+
+
+async def test_what_is_shared_on_purpose_is_left_alone() -> None:
+    shared: list[asyncio.Task[bool]] = []
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        with detached():
+            shared.append(asyncio.ensure_future(asyncio.Event().wait()))
+        yield TextDelta("a")
+        await asyncio.Event().wait()
+
+    stage = Stage(script)
+    await stage.started()
+    await asyncio.sleep(0.01)
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    await stage.end()
+    assert not shared[0].done()
+    shared[0].cancel()
+
+
+async def test_a_run_that_ends_by_itself_may_leave_tasks() -> None:
+    left: list[asyncio.Task[bool]] = []
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        left.append(asyncio.ensure_future(asyncio.Event().wait()))
+        yield Finish("stop")
+
+    await Stage(script).end()
+    assert not left[0].done()
+    left[0].cancel()
+
+
+async def test_what_others_start_in_the_runs_context_is_not_its_own() -> None:
+    others: list[asyncio.Task[bool]] = []
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        # A callback carries the context along, as a server's callback for the socket does.
+        asyncio.get_running_loop().call_soon(lambda: others.append(asyncio.ensure_future(asyncio.Event().wait())))
+        yield TextDelta("a")
+        await asyncio.Event().wait()
+
+    stage = Stage(script)
+    await stage.started()
+    await asyncio.sleep(0.01)
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    await stage.end()
+    assert not others[0].done()
+    others[0].cancel()
