@@ -170,6 +170,8 @@ class Engine:
         with tempfile.TemporaryDirectory(prefix="gateway-engine-") as directory:
             params.hostnames = [f"{directory}/engine.sock"]
             self._server = xllamacpp.Server(params)
+        # An engine that is closed before its own thread runs never ends. It answers when the thread does.
+        self._server.handle_metrics()
         self._closing = False
         self._jobs = queue.SimpleQueue()
         self._workers = [threading.Thread(target=self._work, name=f"gateway-engine-{n}") for n in range(self.slots)]
