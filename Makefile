@@ -6,13 +6,14 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 $(HOME)/.
 HOST ?= 127.0.0.1
 PORT ?= 8000
 VENV ?= .venv
+CHAOS ?= --seconds 60
 ARGS ?= --numprocesses 2 --dist loadfile
 BIN = $(VENV)/bin
 UV_VERSION = 0.13.9
 WEIGHTS = gateway_project/agents/local/weights.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-here lint format bench lock clean
+.PHONY: help install run test test-here lint format bench chaos lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +57,9 @@ format: $(VENV)/.tested ## Bring the code into shape
 
 bench: $(VENV)/.tested ## Measure costs beside a floor measured in the same run
 	$(BIN)/python -m tests.bench
+
+chaos: $(VENV)/.tested ## Kill, pause and cut a pair of gateways under load, and balance the books (needs PostgreSQL)
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 lock: $(VENV)/bin/uv ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --extra project --universal --python-version 3.11 \

@@ -1,0 +1,1 @@
+"""Many of the same thing: what is taken is given back."""
