@@ -17,6 +17,9 @@ from gateway_project.runs.models import Run, Worker
 from gateway_project.runs.record import COLUMNS, RunRecord
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, AbortPhase, RunStatus
 
+_REGISTERED_WITHIN = timedelta(minutes=1)
+"""A living worker has registered by then: it tries each second while the database is away."""
+
 
 @dataclass(frozen=True, slots=True)
 class RenewLease:
@@ -77,8 +80,12 @@ def sweep(connection: BaseDatabaseWrapper) -> int:
         # Guarded again: of several sweepers one finds it so.
         lapsed.filter(pk=worker).update(lost_at=clock.now())
     gone = workers.filter(Q(lost_at__isnull=False) | Q(ended_at__isnull=False)).values("pk")
-    left_open = Run.objects.using(connection.alias).open().filter(worker__in=gone)
-    return sum(close_run(_lost(run), connection) for run in left_open)
+    left_open = Run.objects.using(connection.alias).open()
+    # A worker that died before it could register, whose runs came out of its spill file.
+    nobodys = left_open.exclude(worker__in=workers.values("pk")).filter(
+        received_at__lt=clock.now() - _REGISTERED_WITHIN
+    )
+    return sum(close_run(_lost(run), connection) for run in [*left_open.filter(worker__in=gone), *nobodys])
 
 
 def _lost(run: Run) -> RunRecord:

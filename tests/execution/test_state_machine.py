@@ -8,14 +8,16 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -36,7 +38,7 @@ from tests.execution.weather import WatchedJournal, Weather, states
 from tests.runs.records import make_record
 
 PROFILES = {
-    "short": settings(max_examples=60, stateful_step_count=30, derandomize=os.environ.get("CI") == "true"),
+    "short": settings(max_examples=100, stateful_step_count=30, derandomize=os.environ.get("CI") == "true"),
     "long": settings(max_examples=300, stateful_step_count=60),
 }
 PROFILE = settings(
@@ -52,7 +54,7 @@ SETTINGS = GatewaySettings(
         "narrow": AgentSettings(BACKEND="", CONCURRENT_RUNS=1),
         "steadfast": AgentSettings(BACKEND="", ON_DISCONNECT="finish"),
     },
-    LIMITS=LimitSettings(CONCURRENT_RUNS=2, QUEUED_RUNS=2, QUEUE_SECONDS=30),
+    LIMITS=LimitSettings(CONCURRENT_RUNS=3, QUEUED_RUNS=2, QUEUE_SECONDS=30),
     TIMEOUT_SECONDS=120,
     DRAIN_SECONDS=10,
 )
@@ -128,14 +130,27 @@ class Lives(RuleBasedStateMachine):
         agent=st.sampled_from(AGENTS),
         script=st.sampled_from(SCRIPTS),
         commands=st.lists(st.sampled_from(COMMANDS), max_size=2),
+        aborted_at_once=st.sampled_from([None] * 20 + list(AbortCause) + [None] * 20),
         turns=st.sampled_from(TURNS),
     )
-    def start(self, agent: str, script: str, commands: list[str], turns: int | None) -> None:
-        part = self.loop.run_until_complete(self._start(agent, script))
-        self.all.append(part)
+    def start(
+        self, agent: str, script: str, commands: list[str], aborted_at_once: AbortCause | None, turns: int | None
+    ) -> None:
+        part = self.loop.run_until_complete(self._start(agent, script, aborted_at_once))
         for command in commands:
             part.obey(command)
         self._go_on(turns)
+        if part.refused == "shutting_down":
+            self._finish_shutdown()
+            self._new_process()
+
+    @rule(scripts=st.lists(st.sampled_from(SCRIPTS[1:-1]), min_size=1, max_size=3), words=st.integers(0, 2))
+    def several_start(self, scripts: list[str], words: int) -> None:
+        for script in scripts:
+            part = self.loop.run_until_complete(self._start("plain", script, None))
+            for _ in range(words):
+                part.obey("word")
+        self._go_on(None)
 
     @rule(who=WHO, command=st.sampled_from(COMMANDS), turns=st.sampled_from(TURNS))
     def command(self, who: int, command: str, turns: int | None) -> None:
@@ -146,13 +161,14 @@ class Lives(RuleBasedStateMachine):
     @rule(who=WHO, cause=st.sampled_from(list(AbortCause)), turns=st.sampled_from(TURNS))
     def abort(self, who: int, cause: AbortCause, turns: int | None) -> None:
         for part in self._chosen(who):
-            self.loop.run_until_complete(self._abort(part, cause))
+            self.loop.run_until_complete(self._in_loop(partial(self._abort, part, cause)))
         self._go_on(turns)
 
     @rule(who=WHO, turns=st.sampled_from(TURNS))
     def client_leaves(self, who: int, turns: int | None) -> None:
         for part in self._chosen(who):
-            self.loop.run_until_complete(self._abort(part, AbortCause.CLIENT_DISCONNECT, leaves=True))
+            leave = partial(self._abort, part, AbortCause.CLIENT_DISCONNECT, leaves=True)
+            self.loop.run_until_complete(self._in_loop(leave))
         self._go_on(turns)
 
     @rule(who=WHO, reads=st.booleans(), turns=st.sampled_from(TURNS))
@@ -287,11 +303,7 @@ class Lives(RuleBasedStateMachine):
         self.journal = WatchedJournal(self.folder, self.weather, accept_spilled=self.accept_spilled, batch=self.batch)
         self.supervisor = Supervisor(SETTINGS, self.journal, worker=ids.uuid7().hex)
         self.workers.add(self.supervisor.worker)
-
-        async def begin() -> None:
-            self.supervisor.begin()
-
-        self.loop.run_until_complete(begin())
+        self.loop.run_until_complete(self._in_loop(self.supervisor.begin))
 
     def _end_process(self, *, commits_first: bool) -> None:
         """All that the process was is no more; nothing is written on the way."""
@@ -340,7 +352,7 @@ class Lives(RuleBasedStateMachine):
             if part.run is not None and not part.lost and not part.run.closed.done():
                 yield part
 
-    async def _start(self, agent: str, script: str) -> Part:
+    async def _start(self, agent: str, script: str, aborted_at_once: AbortCause | None) -> Part:
         actor = Actor(agent, script, self.weather)
         outlet = CountingOutlet(is_left_alone=agent == "steadfast")
         record = make_record(status=RunStatus.QUEUED, agent=agent, started_at=None)
@@ -349,10 +361,18 @@ class Lives(RuleBasedStateMachine):
             run = self.supervisor.start(record, request, actor, outlet)
         except AgentError as error:
             self.supervisor.reject(replace(record), error)
-            return Part(None, record.id, actor, outlet, refused=error.code or "")
-        return Part(run, record.id, actor, outlet)
+            self.all.append(Part(None, record.id, actor, outlet, refused=error.code or ""))
+            return self.all[-1]
+        part = Part(run, record.id, actor, outlet)
+        self.all.append(part)
+        if aborted_at_once is not None:
+            self._abort(part, aborted_at_once)
+        return part
 
-    async def _abort(self, part: Part, cause: AbortCause, *, leaves: bool = False) -> None:
+    async def _in_loop(self, act: Callable[[], None]) -> None:
+        act()
+
+    def _abort(self, part: Part, cause: AbortCause, *, leaves: bool = False) -> None:
         if part.run is None or part.lost:
             return
         if leaves and not part.run.task.done():
@@ -368,11 +388,13 @@ class Lives(RuleBasedStateMachine):
         self._sweep_all(but="")
 
     def _sweep_all(self, *, but: str) -> None:
-        """Every lease but one lapses, and is swept."""
+        """Much time goes by for the others: every lease but one lapses, and is swept."""
 
         def lapse(connection: BaseDatabaseWrapper) -> None:
             workers = Worker.objects.using(connection.alias).exclude(pk=but)
             workers.update(lease_until=clock.now() - timedelta(seconds=1))
+            # A run whose worker could not register is given time before it is taken for lost.
+            Run.objects.using(connection.alias).update(received_at=F("received_at") - timedelta(hours=1))
 
         self._elsewhere(Query(lapse))
         self._elsewhere(Sweep())

@@ -81,6 +81,15 @@ def test_what_a_worker_left_open_at_its_orderly_end_is_closed_too() -> None:
     assert Worker.objects.get(pk=record.worker).lost_at is None
 
 
+def test_a_run_of_a_worker_that_never_registered_is_closed_too() -> None:
+    fresh = running(ids.uuid7().hex)
+    old = make_record(worker=ids.uuid7().hex, received_at=clock.now() - timedelta(minutes=2))
+    InsertRun(old).apply(connection)
+    assert sweep(connection) == 1
+    assert Run.objects.get(pk=old.id).abort_cause == "worker_lost"
+    assert Run.objects.get(pk=fresh.id).status == RunStatus.RUNNING
+
+
 def test_a_wish_to_abort_that_nobody_heard_keeps_its_place() -> None:
     record = running(worker(lapsed=True))
     request_abort(record.id, AbortCause.OPERATOR_CANCELLED, by="alice")
