@@ -57,6 +57,8 @@ class LeaseKeeper:
             if renewed is False:
                 logger.error("lease.lost", extra={"worker": self._worker})
                 self._worker = self._on_lost()
+                renewal = self._journal.submit(RenewLease(self._worker, self._seconds))
+                continue  # The new name is registered before it can own a run for long.
             if answered_at - asked_at > interval or self._answering_since is None:
                 self._answering_since = answered_at
             elif answered_at - self._answering_since >= interval:

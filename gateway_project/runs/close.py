@@ -58,10 +58,16 @@ def _with_first_abort(end: RunRecord, run: Run) -> tuple[RunRecord, NoteRecord |
     """
     if run.abort_requested_at is None:
         return end, None
+    over_at = end.settled_at or end.finished_at
+    if end.abort_requested_at is None and over_at is not None and run.abort_requested_at > over_at:
+        # Asked when all was over and the end was on its way into the record: nothing was aborted.
+        by, text = run.abort_requested_by, f"{run.abort_cause} (after the end)"
+        at = run.abort_requested_at
+        return end, NoteRecord(run_id=end.id, at=at, kind=NoteKind.ABORT_REQUESTED, by=by, text=text)
     stored = {column: getattr(run, column) for column in ABORT_COLUMNS}
     if end.abort_requested_at is None:
-        outcome, settled_at = AbortOutcome.FINISHED_FIRST, end.settled_at or end.finished_at
-        finished = replace(end, abort_phase=AbortPhase.FINISHING, abort_outcome=outcome, settled_at=settled_at)
+        outcome = AbortOutcome.FINISHED_FIRST
+        finished = replace(end, abort_phase=AbortPhase.FINISHING, abort_outcome=outcome, settled_at=over_at)
         return replace(finished, **stored), None
     stored_is_first = run.abort_requested_at < end.abort_requested_at
     note = None

@@ -109,6 +109,16 @@ def test_a_run_that_ended_before_it_heard_of_the_wish_finished_first() -> None:
     assert (run.status, run.abort_cause, run.abort_outcome) == ("completed", "operator_cancelled", "finished_first")
 
 
+def test_a_wish_made_when_all_was_over_is_a_note_and_no_abort() -> None:
+    record = inserted()
+    end = completed(record)
+    request_abort(record.id, AbortCause.OPERATOR_CANCELLED, by="alice")
+    assert close_run(end, connection) is True
+    run = Run.objects.get(pk=record.id)
+    assert (run.status, run.abort_cause, run.abort_outcome, run.abort_requested_at) == ("completed", "", "", None)
+    assert [(note.kind, note.by) for note in run.notes.all()] == [(NoteKind.ABORT_REQUESTED, "alice")]
+
+
 def test_asking_twice_keeps_the_first_and_notes_the_second() -> None:
     record = inserted()
     request_abort(record.id, AbortCause.OPERATOR_CANCELLED, by="alice")
