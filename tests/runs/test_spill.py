@@ -155,6 +155,24 @@ def test_a_torn_tail_costs_only_itself(tmp_path: Path, torn: int) -> None:
     assert changes == [InsertRun(record) for record in records[:2]]
 
 
+async def test_a_damaged_record_does_not_hold_up_the_living(make: Make, tmp_path: Path) -> None:
+    journal = make()
+    journal.away = True
+    first, damaged = make_record(), make_record()
+    for record in (first, damaged):
+        with pytest.raises(JournalUnavailable):
+            await journal.write(InsertRun(record), within=5)
+    [path] = tmp_path.iterdir()
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1
+    path.write_bytes(data)
+    journal.away = False
+    await settle(journal)
+    assert await Run.objects.filter(pk=first.id).aexists()
+    assert not await Run.objects.filter(pk=damaged.id).aexists()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_flipped_bit_ends_the_file(tmp_path: Path) -> None:
     left = Spill(tmp_path)
     left.append(InsertRun(make_record()) for _ in range(3))

@@ -21,6 +21,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
 
+from gateway_project import ids
 from gateway_project.runs.journal.changes import CloseRun, InsertRun, Note, StartRun
 from gateway_project.runs.record import NoteRecord, RunRecord
 
@@ -45,7 +46,7 @@ class Spill:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / f"{os.getpid()}-{uuid.uuid1().hex}.spill"
+        self._path = folder / f"{os.getpid()}-{ids.uuid7().hex}.spill"
         self._file: Any = None
         self._read_to = 0
 
@@ -80,14 +81,13 @@ class Spill:
             self._file.close()
             self._file = None
 
-    def waiting(self, most: int) -> list[SpillableChange]:
-        """The first changes that are not replayed yet."""
-        found, _ = _read(self._path, self._read_to, most)
-        return found
+    def waiting(self, most: int) -> tuple[list[SpillableChange], int]:
+        """The first changes that are not replayed yet, and what to tell `replayed` when they are."""
+        return _read(self._path, self._read_to, most)
 
-    def replayed(self, count: int) -> None:
-        """The first `count` changes are in the database."""
-        _, self._read_to = _read(self._path, self._read_to, count)
+    def replayed(self, offset: int) -> None:
+        """Everything up to `offset` is in the database."""
+        self._read_to = offset
         if self._read_to >= self._path.stat().st_size:
             self._path.unlink()
             self._file.close()

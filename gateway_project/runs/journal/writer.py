@@ -227,9 +227,9 @@ class Journal:
     def _replay(self) -> None:
         """Write what waits in the spill file, in order."""
         while self._spill.pending:
-            changes = self._spill.waiting(self._batch)
+            changes, offset = self._spill.waiting(self._batch)
             self._write(changes)
-            self._spill.replayed(len(changes))
+            self._spill.replayed(offset)
 
     def _adopt_orphans(self) -> None:
         """Write what dead processes left in theirs."""
