@@ -23,6 +23,7 @@ from gateway_project.transport.schema import (
     REFUSED,
     Few,
     Field,
+    Label,
     Metadata,
     Penalty,
     RunContext,
@@ -170,7 +171,7 @@ class ChatCompletionRequest(RunRequest):
     verbosity: Literal["low", "medium", "high"] | None = None
     metadata: Metadata | None = None
     user: str | None = None
-    safety_identifier: Annotated[str, Constraint(max_length=64)] | None = None
+    safety_identifier: Label | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     prompt_cache_options: dict[str, Any] | None = None

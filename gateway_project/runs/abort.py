@@ -3,14 +3,14 @@
 import uuid
 from enum import Enum
 
-from django.db import connections, models, transaction
+from django.db import connections, transaction
 
 from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.runs.hints import send_hint
 from gateway_project.runs.models import Run
 from gateway_project.runs.notes import add_note
-from gateway_project.runs.record import NoteRecord
+from gateway_project.runs.record import NoteRecord, text_limits
 from gateway_project.runs.vocabulary import AbortCause, NoteKind
 
 
@@ -34,14 +34,15 @@ def request_abort(run_id: uuid.UUID, cause: AbortCause, *, by: str = "", reason:
     """
     alias = gateway_settings().DATABASE
     asked_at = clock.now()
+    limits = text_limits(Run)
     with transaction.atomic(using=alias):
         runs = Run.objects.using(alias).filter(pk=run_id)
         first = runs.open().filter(abort_requested_at__isnull=True)
         if first.update(
             abort_requested_at=asked_at,
             abort_cause=cause,
-            abort_requested_by=by[: _limit("abort_requested_by")],
-            abort_reason=reason[: _limit("abort_reason")],
+            abort_requested_by=by[: limits["abort_requested_by"]],
+            abort_reason=reason[: limits["abort_reason"]],
         ):
             send_hint(run_id, alias)
             return AbortRequest.ASKED
@@ -54,9 +55,3 @@ def request_abort(run_id: uuid.UUID, cause: AbortCause, *, by: str = "", reason:
         note = NoteRecord(run_id=run_id, at=asked_at, kind=NoteKind.SECOND_CAUSE, by=by, text=text)
         add_note(note, connections[alias])
         return AbortRequest.ALREADY_ASKED
-
-
-def _limit(field: str) -> int | None:
-    found = Run._meta.get_field(field)
-    assert isinstance(found, models.CharField)
-    return found.max_length

@@ -110,7 +110,8 @@ END_COLUMNS = (
 
 
 @cache
-def _text_limits(model: type[models.Model]) -> Mapping[str, int]:
+def text_limits(model: type[models.Model]) -> Mapping[str, int]:
+    """How many characters each text column of `model` takes."""
     return {
         f.name: f.max_length
         for f in model._meta.concrete_fields
@@ -136,7 +137,7 @@ def values(record: RunRecord | NoteRecord, columns: tuple[str, ...], connection:
 
     Texts longer than their column are cut: a client's long header must not cost the record.
     """
-    limits = _text_limits(Run if isinstance(record, RunRecord) else RunNote)
+    limits = text_limits(Run if isinstance(record, RunRecord) else RunNote)
     converters = _converters(connection.vendor, connection.features.has_native_uuid_field)
     result: list[Any] = []
     for column in columns:

@@ -64,7 +64,6 @@ class RunConsumer(GatewayConsumer):
 
     async def http_request(self, message: Mapping[str, Any]) -> None:
         """Take a fragment of the body; with the last one, start the run."""
-        payload: dict[str, Any] | None = None
         try:
             if self.body is None:
                 await self.check_request()
@@ -73,16 +72,13 @@ class RunConsumer(GatewayConsumer):
             if message.get("more_body"):
                 return
             payload = self.body.json()
-            await current_supervisor().check_rate(self._record(payload))
-            self._start(payload)
+            self.record = self._record(payload)
+            await current_supervisor().check_rate(self.record)
+            self._start(payload, self.record)
         except Exception as error:  # noqa: BLE001 (the last one who can still answer)
-            self._record_refusal(error, payload)
+            self._record_refusal(error)
             await self.refuse(error)
             raise StopConsumer from None
-
-    async def http_disconnect(self, message: Mapping[str, Any]) -> None:
-        """The client left, or the server finished the response; the connection knows which."""
-        raise StopConsumer
 
     async def _killed(self) -> None:
         """The server kills its applications; of the tasks they stored it knows nothing (fact 3)."""
@@ -103,7 +99,7 @@ class RunConsumer(GatewayConsumer):
         body.check_headers(*(header(self.scope, name) for name in names))
         return body
 
-    def _start(self, payload: dict[str, Any]) -> None:
+    def _start(self, payload: dict[str, Any], record: RunRecord) -> None:
         """Check the request and hand it to the supervisor.
 
         Raises:
@@ -119,7 +115,6 @@ class RunConsumer(GatewayConsumer):
         except UnsupportedRequest as error:
             name = self.parameter_names.get(error.param or "", error.param)
             raise UnsupportedParameter(error.message, param=name) from None
-        self.record = record = self._record(payload)
         record.agent, record.model = target.agent.name, target.model
         record.parameters = request.recorded(payload)
         outlet = DirectOutlet(
@@ -130,10 +125,10 @@ class RunConsumer(GatewayConsumer):
         self.run = current_supervisor().start(record, asked, target.agent, outlet)
         self.connection.on_lost = self.run.abort
 
-    def _record_refusal(self, error: Exception, payload: dict[str, Any] | None) -> None:
+    def _record_refusal(self, error: Exception) -> None:
         """A refused request leaves a row too, once it is known whose it was."""
         if self.principal is not None and isinstance(error, AgentError):
-            current_supervisor().reject(self.record or self._record(payload or {}), error)
+            current_supervisor().reject(self.record or self._record({}), error)
 
     def _record(self, payload: Mapping[str, Any]) -> RunRecord:
         assert self.principal is not None
