@@ -22,6 +22,8 @@ class ChatCompletionsConsumer(RunConsumer):
         """Chunks for a stream, else one ``chat.completion`` object."""
         assert isinstance(request, ChatCompletionRequest)
         created = int(self.received_at.timestamp())
-        if request.stream:
-            return ChatStreamEncoder(context.run_id, request.model, created, include_usage=request.include_usage)
-        return ChatBodyEncoder(context.run_id, request.model, created)
+        old_calls = request.uses_functions
+        if not request.stream:
+            return ChatBodyEncoder(context.run_id, request.model, created, old_calls=old_calls)
+        usage = request.include_usage
+        return ChatStreamEncoder(context.run_id, request.model, created, include_usage=usage, old_calls=old_calls)

@@ -1,12 +1,14 @@
 """Agent events → chunks of a stream, or one ``chat.completion`` object. No I/O."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 from gateway_project import ids
 from gateway_project.agents.events import (
     AgentEvent,
     Finish,
+    FinishReason,
     MessagePhase,
     ReasoningDelta,
     RefusalDelta,
@@ -40,7 +42,16 @@ def logprobs_object(tokens: tuple[TokenLogprob, ...]) -> list[dict[str, Any]]:
 
 
 def _token(token: TokenLogprob) -> dict[str, Any]:
-    return {"token": token.token, "logprob": token.logprob, "bytes": None if token.bytes is None else list(token.bytes)}
+    return {
+        "token": token.token,
+        "logprob": token.sayable_logprob,
+        "bytes": None if token.bytes is None else list(token.bytes),
+    }
+
+
+def finish_reason(reason: FinishReason, *, old_calls: bool) -> str:
+    """The reason as the client knows it."""
+    return "function_call" if old_calls and reason == "tool_calls" else reason
 
 
 class ToolCallIndexes:
@@ -61,9 +72,14 @@ class ChatStreamEncoder(StreamEncoder):
     """``chat.completion.chunk`` objects, then ``[DONE]``.
 
     One id, created and model in all chunks; a choice's first delta has the role, its last the finish reason.
+
+    Args:
+        old_calls: the client sent ``functions`` and knows no tool calls.
     """
 
-    def __init__(self, run_id: uuid.UUID, model: str, created: int, *, include_usage: bool) -> None:
+    def __init__(
+        self, run_id: uuid.UUID, model: str, created: int, *, include_usage: bool, old_calls: bool = False
+    ) -> None:
         self._head = {
             "id": ids.chat_completion_id(run_id),
             "object": "chat.completion.chunk",
@@ -71,8 +87,10 @@ class ChatStreamEncoder(StreamEncoder):
             "model": model,
         }
         self._include_usage = include_usage
+        self._old_calls = old_calls
         self._opened: set[int] = set()
         self._indexes = ToolCallIndexes()
+        self._frames: dict[int, tuple[bytes, bytes]] = {}
 
     def open(self) -> bytes:
         """Nothing: each choice opens itself with its role."""
@@ -81,6 +99,9 @@ class ChatStreamEncoder(StreamEncoder):
     def event(self, event: AgentEvent) -> bytes:
         """One chunk, or two where a choice begins."""
         match event:
+            case TextDelta(logprobs=None):
+                before, after = self._frames.get(event.choice) or self._frame(event.choice)
+                return before + sse.text(event.text) + after
             case TextDelta():
                 delta: dict[str, Any] = {"content": event.text}
                 return self._delta(event.choice, delta, logprobs=self._logprobs("content", event.logprobs))
@@ -91,13 +112,29 @@ class ChatStreamEncoder(StreamEncoder):
                 # Not in OpenAI's schema; the name that vLLM, DeepSeek and OpenRouter stream reasoning under.
                 return self._delta(event.choice, {"reasoning_content": event.text})
             case ToolCallDelta() | ToolCall():
-                return self._delta(event.choice, {"tool_calls": [self._tool_call(event)]})
+                return self._delta(event.choice, self._call(event))
             case Finish():
-                return self._role(event.choice) + self._chunk(event.choice, {}, finish_reason=event.reason)
+                reason = finish_reason(event.reason, old_calls=self._old_calls)
+                return self._role(event.choice) + self._chunk(event.choice, {}, finish_reason=reason)
             case Usage() | ToolActivity() | MessagePhase():
                 return b""
             case _:
                 assert_never(event)
+
+    def burst(self, events: Sequence[AgentEvent]) -> bytes | None:
+        """Text of one choice, which nearly everything is."""
+        first = events[0]
+        if len(events) == 1 or type(first) is not TextDelta or first.choice not in self._frames:
+            return None
+        texts = [
+            event.text
+            for event in events
+            if type(event) is TextDelta and event.choice == first.choice and event.logprobs is None
+        ]
+        if len(texts) != len(events):
+            return None
+        before, after = self._frames[first.choice]
+        return before + sse.texts(texts, between=after + before) + after
 
     def close(self, result: Completed | Failed | Aborted) -> bytes:
         """Usage if it was asked for, or an error frame; then ``[DONE]``."""
@@ -106,6 +143,13 @@ class ChatStreamEncoder(StreamEncoder):
         if not self._include_usage:
             return sse.DONE
         return sse.data_event({**self._head, "choices": [], "usage": usage_object(result.usage)}) + sse.DONE
+
+    def _frame(self, choice: int) -> tuple[bytes, bytes]:
+        """What stands around the text in a chunk of this choice, made once; before the first text, with its role."""
+        mark = "text"
+        before, _, after = self._chunk(choice, {"content": mark}).rpartition(sse.dumps(mark))
+        self._frames[choice] = before, after
+        return self._role(choice) + before, after
 
     def _delta(self, choice: int, delta: dict[str, Any], *, logprobs: Any = None) -> bytes:
         return self._role(choice) + self._chunk(choice, delta, logprobs=logprobs)
@@ -125,6 +169,12 @@ class ChatStreamEncoder(StreamEncoder):
         if self._include_usage:
             chunk["usage"] = None
         return sse.data_event(chunk)
+
+    def _call(self, event: ToolCallDelta | ToolCall) -> dict[str, Any]:
+        if not self._old_calls:
+            return {"tool_calls": [self._tool_call(event)]}
+        named = {} if event.name is None else {"name": event.name}
+        return {"function_call": {**named, "arguments": event.arguments}}
 
     def _tool_call(self, event: ToolCallDelta | ToolCall) -> dict[str, Any]:
         call: dict[str, Any] = {"index": self._indexes.of(event), "function": {"arguments": event.arguments}}
@@ -156,7 +206,7 @@ class _Choice:
         )
         call["function"]["arguments"] += event.arguments
 
-    def message(self) -> dict[str, Any]:
+    def message(self, *, old_calls: bool) -> dict[str, Any]:
         text = "".join(self.text)
         empty = self.calls or self.refusal
         message: dict[str, Any] = {
@@ -166,8 +216,11 @@ class _Choice:
         }
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
-        if self.calls:
-            message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
+        calls = [self.calls[index] for index in sorted(self.calls)]
+        if calls and old_calls:
+            message["function_call"] = calls[0]["function"]
+        elif calls:
+            message["tool_calls"] = calls
         return message
 
     def logprobs(self) -> dict[str, Any] | None:
@@ -179,13 +232,14 @@ class _Choice:
 class ChatBodyEncoder(BodyEncoder):
     """One ``chat.completion`` object."""
 
-    def __init__(self, run_id: uuid.UUID, model: str, created: int) -> None:
+    def __init__(self, run_id: uuid.UUID, model: str, created: int, *, old_calls: bool = False) -> None:
         self._head = {
             "id": ids.chat_completion_id(run_id),
             "object": "chat.completion",
             "created": created,
             "model": model,
         }
+        self._old_calls = old_calls
         self._choices: dict[int, _Choice] = {}
         self._indexes = ToolCallIndexes()
 
@@ -216,9 +270,9 @@ class ChatBodyEncoder(BodyEncoder):
         choices = [
             {
                 "index": index,
-                "message": self._choice(index).message(),
+                "message": self._choice(index).message(old_calls=self._old_calls),
                 "logprobs": self._choice(index).logprobs(),
-                "finish_reason": reason,
+                "finish_reason": finish_reason(reason, old_calls=self._old_calls),
             }
             for index, reason in result.reasons.items()
         ]

@@ -9,8 +9,19 @@ from typing import Annotated, Literal, assert_never
 from pydantic import Field as Constraint
 from pydantic import Tag
 
-from gateway_project.agents.request import ContentPart, Message, RefusalPart, RequestedToolCall, TextPart
+from gateway_project.agents.request import (
+    AudioPart,
+    ContentPart,
+    FilePart,
+    ImageDetail,
+    ImagePart,
+    Message,
+    RefusalPart,
+    RequestedToolCall,
+    TextPart,
+)
 from gateway_project.transport.errors import InvalidValue
+from gateway_project.transport.media import only_source
 from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused
 
 
@@ -28,8 +39,59 @@ class RefusalContent(WireModel):
     refusal: str
 
 
+class ImageURL(WireModel):
+    """A URL, or the picture itself as a data URL."""
+
+    url: str
+    detail: ImageDetail | None = None
+
+
+class ImageContent(WireModel):
+    """A picture."""
+
+    type: Literal["image_url"]
+    image_url: ImageURL
+
+
+class InputAudio(WireModel):
+    """Base64, and what it is."""
+
+    data: str
+    format: Literal["wav", "mp3"]
+
+
+class AudioContent(WireModel):
+    """Something to hear."""
+
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+
+
+class File(WireModel):
+    """A data URL or bare base64; a URL too, which the schema does not know."""
+
+    file_data: str | None = None
+    filename: str | None = None
+    file_id: str | None = None
+
+
+class FileContent(WireModel):
+    """A file."""
+
+    type: Literal["file"]
+    file: File
+
+
 TextPartOnly = Annotated[
     Annotated[TextContent, Tag("text")] | Annotated[Unsupported, Tag("unsupported")], by_type("text")
+]
+UserPart = Annotated[
+    Annotated[TextContent, Tag("text")]
+    | Annotated[ImageContent, Tag("image_url")]
+    | Annotated[AudioContent, Tag("input_audio")]
+    | Annotated[FileContent, Tag("file")]
+    | Annotated[Unsupported, Tag("unsupported")],
+    by_type("text", "image_url", "input_audio", "file"),
 ]
 AssistantPart = Annotated[
     Annotated[TextContent, Tag("text")]
@@ -48,10 +110,10 @@ class InstructionMessage(WireModel):
 
 
 class UserMessage(WireModel):
-    """``user``: text. Images, audio and files are not supported yet and refused by name."""
+    """``user``: text, images, audio and files."""
 
     role: Literal["user"]
-    content: str | Few[TextPartOnly]
+    content: str | Few[UserPart]
     name: str | None = None
 
 
@@ -77,6 +139,7 @@ class AssistantMessage(WireModel):
     content: str | Few[AssistantPart] | None = None
     refusal: str | None = None
     tool_calls: Few[CalledTool] | None = None
+    function_call: CalledFunction | None = None
     name: str | None = None
 
 
@@ -88,8 +151,17 @@ class ToolMessage(WireModel):
     tool_call_id: str
 
 
+class FunctionMessage(WireModel):
+    """``function``: the result of a call in the old form, found by the function's name."""
+
+    role: Literal["function"]
+    content: str | None
+    name: str
+
+
 ChatMessage = Annotated[
-    InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Constraint(discriminator="role")
+    InstructionMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage,
+    Constraint(discriminator="role"),
 ]
 
 
@@ -97,18 +169,23 @@ def conversation(given: Sequence[ChatMessage]) -> tuple[Message, ...]:
     """The messages that `given` stands for.
 
     Raises:
-        UnsupportedParameter: for a part that is not supported, naming it.
-        InvalidValue: for an assistant message that says nothing, and a result that answers no earlier call.
+        UnsupportedParameter: for a part that is not supported, or an uploaded file, naming it.
+        InvalidValue: for a file without data, an assistant message that says nothing, and a result that answers no
+            earlier call.
     """
     messages: list[Message] = []
     asked: set[str] = set()
+    functions: dict[str, str] = {}  # A function of the old form → the id of its latest call.
     for index, message in enumerate(given):
         where = f"messages[{index}]"
         content = _content(message.content, f"{where}.content")
         match message:
             case AssistantMessage():
-                messages.append(_assistant(message, content, where))
-                asked.update(call.id for call in message.tool_calls or ())
+                spoken = _assistant(message, content, where)
+                messages.append(spoken)
+                asked.update(call.call_id for call in spoken.tool_calls)
+                if message.function_call is not None:
+                    functions[message.function_call.name] = spoken.tool_calls[-1].call_id
             case ToolMessage():
                 if message.tool_call_id not in asked:
                     raise InvalidValue(
@@ -116,6 +193,13 @@ def conversation(given: Sequence[ChatMessage]) -> tuple[Message, ...]:
                         param=f"{where}.tool_call_id",
                     )
                 messages.append(Message("tool", content, tool_call_id=message.tool_call_id))
+            case FunctionMessage():
+                if message.name not in functions:
+                    raise InvalidValue(
+                        f"No earlier assistant message has a call of the function {message.name!r}.",
+                        param=f"{where}.name",
+                    )
+                messages.append(Message("tool", content, tool_call_id=functions[message.name]))
             case InstructionMessage() | UserMessage():
                 messages.append(Message(message.role, content, name=message.name))
             case _:
@@ -124,17 +208,22 @@ def conversation(given: Sequence[ChatMessage]) -> tuple[Message, ...]:
 
 
 def _assistant(message: AssistantMessage, content: tuple[ContentPart, ...], where: str) -> Message:
-    if message.content is None and message.refusal is None and not message.tool_calls:
+    if message.content is None and message.refusal is None and not (message.tool_calls or message.function_call):
         raise InvalidValue("An assistant message needs content or tool_calls.", param=f"{where}.content")
     if message.refusal is not None:
         content = (*content, RefusalPart(message.refusal))
-    calls = tuple(
+    calls = [
         RequestedToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
-    )
-    return Message("assistant", content, name=message.name, tool_calls=calls)
+    ]
+    if message.function_call is not None:
+        # The old form has no ids; the place in the conversation makes one.
+        calls.append(RequestedToolCall(f"call_{where}", message.function_call.name, message.function_call.arguments))
+    return Message("assistant", content, name=message.name, tool_calls=tuple(calls))
 
 
-def _content(content: str | Sequence[AssistantPart | TextPartOnly] | None, where: str) -> tuple[ContentPart, ...]:
+def _content(
+    content: str | Sequence[AssistantPart | TextPartOnly | UserPart] | None, where: str
+) -> tuple[ContentPart, ...]:
     if content is None:
         return ()
     if isinstance(content, str):
@@ -142,12 +231,21 @@ def _content(content: str | Sequence[AssistantPart | TextPartOnly] | None, where
     return tuple(_part(part, f"{where}[{index}]") for index, part in enumerate(content))
 
 
-def _part(part: TextContent | RefusalContent | Unsupported, where: str) -> ContentPart:
+def _part(
+    part: TextContent | RefusalContent | ImageContent | AudioContent | FileContent | Unsupported, where: str
+) -> ContentPart:
     match part:
         case TextContent():
             return TextPart(part.text)
         case RefusalContent():
             return RefusalPart(part.refusal)
+        case ImageContent():
+            return ImagePart(where=f"{where}.image_url", source=part.image_url.url, detail=part.image_url.detail)
+        case AudioContent():
+            return AudioPart(where=f"{where}.input_audio", source=part.input_audio.data)
+        case FileContent():
+            place, source = only_source(f"{where}.file", file_id=part.file.file_id, file_data=part.file.file_data)
+            return FilePart(where=place, source=source, filename=part.file.filename)
         case Unsupported():
             raise refused(part, "Content parts", where)
         case _:

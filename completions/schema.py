@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field as Constraint
-from pydantic import Tag
 
 from gateway_project.agents.request import (
     AgentRequest,
@@ -21,6 +20,7 @@ from gateway_project.transport.schema import (
     HONOURED,
     RECORDED,
     REFUSED,
+    CacheRetention,
     Few,
     Field,
     Label,
@@ -28,56 +28,14 @@ from gateway_project.transport.schema import (
     Penalty,
     RunContext,
     RunRequest,
-    Unsupported,
+    ServiceTier,
     WireModel,
     at_most,
-    by_type,
-    refused,
     refused_unless,
 )
 
-from .messages import ChatMessage, conversation
-
-FunctionName = Annotated[str, Constraint(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
-
-
-class FunctionDefinition(WireModel):
-    """A function that the client offers."""
-
-    name: FunctionName
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class FunctionToolParam(WireModel):
-    """A tool that the client offers."""
-
-    type: Literal["function"]
-    function: FunctionDefinition
-
-
-Tool = Annotated[
-    Annotated[FunctionToolParam, Tag("function")] | Annotated[Unsupported, Tag("unsupported")], by_type("function")
-]
-
-
-class NamedFunction(WireModel):
-    """The function of a named choice."""
-
-    name: str
-
-
-class NamedToolChoice(WireModel):
-    """The agent must call this function."""
-
-    type: Literal["function"]
-    function: NamedFunction
-
-
-NamedChoice = Annotated[
-    Annotated[NamedToolChoice, Tag("function")] | Annotated[Unsupported, Tag("unsupported")], by_type("function")
-]
+from .messages import ChatMessage, TextContent, conversation
+from .tools import Choice, FunctionDefinition, NamedFunction, Tool, chosen, chosen_function, offered
 
 
 class JSONSchema(WireModel):
@@ -100,6 +58,13 @@ class StreamOptions(WireModel):
     """Options of a stream."""
 
     include_usage: bool | None = None
+
+
+class Prediction(WireModel):
+    """What the client expects the answer to be."""
+
+    type: Literal["content"]
+    content: str | Annotated[Few[TextContent], Constraint(min_length=1)]
 
 
 TokenLimit = Annotated[int, Constraint(ge=1)] | None
@@ -143,8 +108,8 @@ class ChatCompletionRequest(RunRequest):
         "store": RECORDED,
         "modalities": refused_unless(["text"]),
         "audio": REFUSED,
-        "functions": REFUSED,
-        "function_call": refused_unless("none", "auto"),
+        "functions": HONOURED,
+        "function_call": HONOURED,
         "web_search_options": REFUSED,
         "moderation": REFUSED,
     }
@@ -152,7 +117,9 @@ class ChatCompletionRequest(RunRequest):
     messages: Annotated[Few[ChatMessage], Constraint(min_length=1)]
     stream_options: StreamOptions | None = None
     tools: Annotated[Few[Tool], Constraint(max_length=128)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
+    tool_choice: Choice | None = None
+    functions: Annotated[Few[FunctionDefinition], Constraint(min_length=1, max_length=128)] | None = None
+    function_call: Literal["none", "auto"] | NamedFunction | None = None
     parallel_tool_calls: bool | None = None
     response_format: Format | None = None
     max_completion_tokens: TokenLimit = None
@@ -173,16 +140,21 @@ class ChatCompletionRequest(RunRequest):
     user: str | None = None
     safety_identifier: Label | None = None
     prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
+    prompt_cache_retention: CacheRetention | None = None
     prompt_cache_options: dict[str, Any] | None = None
-    service_tier: str | None = None
-    prediction: dict[str, Any] | None = None
+    service_tier: ServiceTier | None = None
+    prediction: Prediction | None = None
     store: bool | None = None
 
     @property
     def include_usage(self) -> bool:
         """Whether the stream ends with a chunk of usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
+
+    @property
+    def uses_functions(self) -> bool:
+        """Whether calls are asked for in the old form, and so must be answered in it."""
+        return bool(self.functions)
 
     def recorded(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Of a prediction only that there was one: it is content, which the record of a run does not keep."""
@@ -192,13 +164,15 @@ class ChatCompletionRequest(RunRequest):
     def agent_request(self, context: RunContext) -> AgentRequest:
         """The same in no endpoint's dialect."""
         self._check_across_fields()
+        tools = self._tools()
         return AgentRequest(
             run_id=context.run_id,
             model=context.model,
             messages=conversation(self.messages),
-            tools=self._tools(),
-            tool_choice=self._tool_choice(),
-            parallel_tool_calls=self.parallel_tool_calls is not False,
+            tools=tools,
+            tool_choice=self._tool_choice(tools),
+            # The old form has room for one call.
+            parallel_tool_calls=self.parallel_tool_calls is not False and not self.uses_functions,
             response_format=self._response_format(),
             max_output_tokens=self.max_completion_tokens or self.max_tokens,
             stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
@@ -225,33 +199,22 @@ class ChatCompletionRequest(RunRequest):
             raise InvalidValue("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
         if self.top_logprobs and not self.logprobs:
             raise InvalidValue("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
-        if isinstance(self.tool_choice, Unsupported):
-            raise refused(self.tool_choice, "Choices", "tool_choice")
-        names = {tool.name for tool in self._tools()}
-        if isinstance(self.tool_choice, NamedToolChoice) and self.tool_choice.function.name not in names:
-            raise InvalidValue(f"No tool is named {self.tool_choice.function.name!r}.", param="tool_choice")
-        if self.tool_choice == "required" and not names:
-            raise InvalidValue("'tool_choice' is 'required' but there are no tools.", param="tool_choice")
+        if self.uses_functions and (self.tools or self.tool_choice):
+            raise InvalidValue("'functions' is the old form of 'tools': send one of them.", param="functions")
+        if isinstance(self.function_call, NamedFunction) and not self.functions:
+            raise InvalidValue("'function_call' needs 'functions'.", param="function_call")
         if self.response_format and self.response_format.type == "json_schema" and not self.response_format.json_schema:
             raise InvalidValue("'json_schema' is missing.", param="response_format.json_schema")
 
     def _tools(self) -> tuple[FunctionTool, ...]:
-        tools = []
-        for index, tool in enumerate(self.tools or ()):
-            if isinstance(tool, Unsupported):
-                raise refused(tool, "Tools", f"tools[{index}]")
-            function = tool.function
-            tools.append(FunctionTool(function.name, function.description, function.parameters, function.strict))
-        return tuple(tools)
+        if self.functions:
+            return tuple(function.as_tool() for function in self.functions)
+        return offered(self.tools or ())
 
-    def _tool_choice(self) -> ToolChoice:
-        match self.tool_choice:
-            case NamedToolChoice():
-                return ToolChoice("function", self.tool_choice.function.name)
-            case "none" | "auto" | "required":
-                return ToolChoice(self.tool_choice)
-            case _:
-                return ToolChoice("auto")
+    def _tool_choice(self, tools: tuple[FunctionTool, ...]) -> ToolChoice:
+        if self.functions:
+            return chosen_function(self.function_call, tools)
+        return chosen(self.tool_choice, tools)
 
     def _response_format(self) -> ResponseFormat:
         wanted = self.response_format

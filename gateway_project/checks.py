@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from gateway_project import conf
 from gateway_project.agents.base import Agent
+from gateway_project.runs.posting import MISSING_CLIENT, has_client
 
 _NEEDED_APPS = ("gateway_project.runs", "gateway_project.access")
 
@@ -33,8 +34,12 @@ def check_gateway(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
             messages.append(checks.Warning("GATEWAY has no AGENTS: every model is unknown.", id="gateway.W001"))
         for name, entry in found.AGENTS.items():
             messages += _check_backend(name, entry)
+        if found.WEBHOOK.URLS and not has_client():
+            messages.append(Error(f"GATEWAY['WEBHOOK']: {MISSING_CLIENT}", id="gateway.E011"))
         for path in found.AUTHENTICATION:
             messages += _check_import(path, "GATEWAY['AUTHENTICATION']", "gateway.E005")
+        for path in found.CONTENT_REDACTION:
+            messages += _check_import(path, "GATEWAY['CONTENT_REDACTION']", "gateway.E011")
     return messages
 
 

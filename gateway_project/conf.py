@@ -17,11 +17,26 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
+from gateway_project.content_modes import ContentMode
+from gateway_project.input_settings import INPUTS_ABOVE_ZERO, InputSettings, input_problems
+from gateway_project.webhook_settings import WEBHOOK_ABOVE_ZERO, WebhookSettings, webhook_problems
+
 OnDisconnect = Literal["cancel", "finish", "linger"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _ABOVE_ZERO = frozenset(
-    {"BODY_BYTES", "CONCURRENT_RUNS", "FIRST_OUTPUT_SECONDS", "JOURNAL_SECONDS", "LEASE_SECONDS", "TIMEOUT_SECONDS"}
+    {
+        "BODY_BYTES",
+        "CONCURRENT_RUNS",
+        "CONTENT_CHARACTERS",
+        "FIRST_OUTPUT_SECONDS",
+        "JOURNAL_SECONDS",
+        "LEASE_SECONDS",
+        "RETENTION_DAYS",
+        "TIMEOUT_SECONDS",
+    }
+    | INPUTS_ABOVE_ZERO
+    | WEBHOOK_ABOVE_ZERO
 )
 """With zero of these nothing could ever run. Zero of any other number means "none" or "never"."""
 
@@ -37,11 +52,18 @@ class AgentSettings:
     TIMEOUT_SECONDS: float | None = None
     FIRST_OUTPUT_SECONDS: float | None = None
     CONCURRENT_RUNS: int | None = None
+    CONTENT: str | None = None
 
     @property
     def on_disconnect(self) -> OnDisconnect:
         """The word before the colon of ``linger:SECONDS``, or the whole."""
         return cast(OnDisconnect, self.ON_DISCONNECT.partition(":")[0])
+
+    @property
+    def linger_seconds(self) -> float | None:
+        """How long a stored stream waits for its client to come back; None when it does not."""
+        word, _, seconds = self.ON_DISCONNECT.partition(":")
+        return float(seconds) if word == "linger" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +71,7 @@ class LimitSettings:
     """``GATEWAY["LIMITS"]``: what one process takes on."""
 
     BODY_BYTES: int = 10 * 1024 * 1024
+    BODY_SECONDS: float = 30
     CONCURRENT_RUNS: int = 1000
     CONCURRENT_RUNS_PER_KEY: int | None = None
     RUNS_PER_MINUTE: int | None = None
@@ -56,6 +79,28 @@ class LimitSettings:
     QUEUED_RUNS: int = 100
     QUEUE_SECONDS: float = 30
     REJECTED_ROWS_PER_MINUTE: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseSettings:
+    """``GATEWAY["RESPONSES"]``: whether responses may be stored at all, and for how long; how long a socket lasts."""
+
+    STORE: bool = True
+    RETENTION_DAYS: float = 30
+    SOCKET_SECONDS: float = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APISettings:
+    """``GATEWAY["API"]``: who may use the operators' REST API. Dotted paths of Django REST framework's classes."""
+
+    AUTHENTICATION: tuple[str, ...] = (
+        "gateway_project.review.api.authentication.OperatorKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    )
+    PERMISSIONS: tuple[str, ...] = ("gateway_project.review.api.permissions.HasModelPermission",)
+    THROTTLES: tuple[str, ...] = ()
+    KEY_PERMISSIONS: tuple[str, ...] = ("gateway_runs.view_run", "gateway_runs.cancel_run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +115,15 @@ class GatewaySettings:
     CORS_ORIGINS: tuple[str, ...] = ()
     TRUSTED_PROXIES: tuple[str, ...] = ()
     LIMITS: LimitSettings = field(default_factory=LimitSettings)
+    RESPONSES: ResponseSettings = field(default_factory=ResponseSettings)
+    API: APISettings = field(default_factory=APISettings)
+    RUN_VISIBILITY: str | None = None
+    CONTENT: str = "none"
+    CONTENT_CHARACTERS: int = 200_000
+    CONTENT_REDACTION: tuple[str, ...] = ("gateway_project.runs.content.secrets.redact_secrets",)
+    BACKGROUND: str = "gateway_project.execution.background.inprocess.InProcess"
+    INPUTS: InputSettings = field(default_factory=InputSettings)
+    WEBHOOK: WebhookSettings = field(default_factory=WebhookSettings)
     GRACE_SECONDS: float = 5
     TIMEOUT_SECONDS: float = 600
     DRAIN_SECONDS: float = 20
@@ -81,6 +135,7 @@ class GatewaySettings:
     JOURNAL_SECONDS: float = 5
     SPILL_DIR: str | None = None
     ACCEPT_WITHOUT_DATABASE: bool = False
+    KEYS_WITHOUT_DATABASE_SECONDS: float = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +230,24 @@ def read(raw: Any) -> tuple[GatewaySettings | None, list[Problem]]:
     else:
         reader.complain("GATEWAY['AGENTS']", f"must be a dict, not {type(raw_agents).__name__}.")
     limits = reader.section(LimitSettings, raw.get("LIMITS", {}), "GATEWAY['LIMITS']")
-    whole = reader.section(GatewaySettings, raw, "GATEWAY", AGENTS=agents, LIMITS=limits)
+    responses = reader.section(ResponseSettings, raw.get("RESPONSES", {}), "GATEWAY['RESPONSES']")
+    inputs = reader.section(InputSettings, raw.get("INPUTS", {}), "GATEWAY['INPUTS']")
+    api = reader.section(APISettings, raw.get("API", {}), "GATEWAY['API']")
+    webhook = reader.section(WebhookSettings, raw.get("WEBHOOK", {}), "GATEWAY['WEBHOOK']")
+    sections = {
+        **{"AGENTS": agents, "LIMITS": limits, "RESPONSES": responses, "INPUTS": inputs, "API": api},
+        "WEBHOOK": webhook,
+    }
+    whole = reader.section(GatewaySettings, raw, "GATEWAY", **sections)
+    if inputs is not None:
+        for key, message, hint in input_problems(inputs):
+            reader.complain(f"GATEWAY['INPUTS'][{key!r}]", message, hint)
+    if webhook is not None:
+        for key, message, hint in webhook_problems(webhook):
+            reader.complain(f"GATEWAY['WEBHOOK'][{key!r}]", message, hint)
     if whole is not None:
         _check_names(reader, whole)
+        _check_content(reader, whole)
         _check_networks(reader, whole)
     return (None if reader.problems else whole), reader.problems
 
@@ -216,6 +286,17 @@ def _check_names(reader: _Reader, whole: GatewaySettings) -> None:
     if whole.DATABASE not in settings.DATABASES:
         hint = did_you_mean(whole.DATABASE, list(settings.DATABASES))
         reader.complain("GATEWAY['DATABASE']", f"no database alias {whole.DATABASE!r}.", hint)
+
+
+def _check_content(reader: _Reader, whole: GatewaySettings) -> None:
+    agents = {f"GATEWAY['AGENTS'][{name!r}]['CONTENT']": agent.CONTENT for name, agent in whole.AGENTS.items()}
+    for where, mode in {"GATEWAY['CONTENT']": whole.CONTENT, **agents}.items():
+        if mode is not None and mode not in ContentMode.values:
+            modes = ", ".join(map(repr, ContentMode.values))
+            reader.complain(where, f"must be one of {modes}.", did_you_mean(mode, ContentMode.values))
+        elif mode == ContentMode.REDACTED and not whole.CONTENT_REDACTION:
+            hint = "Leave it out for the defaults, or name a function."
+            reader.complain("GATEWAY['CONTENT_REDACTION']", f"names nothing, but {where} is 'redacted'.", hint)
 
 
 def _check_networks(reader: _Reader, whole: GatewaySettings) -> None:

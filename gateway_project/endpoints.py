@@ -20,6 +20,10 @@ class EndpointConfig(AppConfig):
         """The paths it answers, without a leading slash, as ``path(…, Consumer.as_asgi())``."""
         return ()
 
+    def websocket_routes(self) -> Iterable[URLPattern]:
+        """The paths at which it answers WebSockets, in the same form."""
+        return ()
+
     def shared_routes(self) -> Iterable[URLPattern]:
         """Paths that every endpoint brings along: the catalogue of models."""
         from gateway_project.transport.catalogue import ModelCatalogue

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -129,6 +130,22 @@ if os.environ.get("REDIS_URL"):
         }
     }
 
+_SMTP: dict[str, Any] = {
+    "host": os.environ.get("EMAIL_HOST", "localhost"),
+    "port": int(os.environ.get("EMAIL_PORT", "25")),
+    "username": os.environ.get("EMAIL_HOST_USER", ""),
+    "password": os.environ.get("EMAIL_HOST_PASSWORD", ""),
+    "use_tls": _flag("EMAIL_USE_TLS"),
+}
+"""How ``anchorruns --mail`` sends."""
+DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "agent-gateway@localhost")
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": _SMTP}}
+else:
+    EMAIL_HOST, EMAIL_PORT = _SMTP["host"], _SMTP["port"]
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _SMTP["username"], _SMTP["password"]
+    EMAIL_USE_TLS = _SMTP["use_tls"]
+
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
@@ -139,7 +156,9 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {"run_id": {"()": "gateway_project.observe.logs.RunIdFilter"}},
     "formatters": {"json": {"()": "gateway_project.observe.logs.JSONFormatter"}},
-    "handlers": {"gateway": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["run_id"]}},
+    "handlers": {
+        "gateway": {"class": "gateway_project.observe.logs.TurnHandler", "formatter": "json", "filters": ["run_id"]}
+    },
     "loggers": {"gateway": {"handlers": ["gateway"], "level": "INFO", "propagate": False}},
 }
 

@@ -15,3 +15,6 @@ urlpatterns = [
     path("readyz", readyz),
     path("metrics", metrics),
 ]
+
+handler400 = "gateway_project.transport.nowhere.bad_request"
+handler404 = "gateway_project.transport.nowhere.page_not_found"

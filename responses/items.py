@@ -3,15 +3,28 @@
 Source: Open Responses, "Items", and its OpenAPI file, ``ItemParam``.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import Discriminator, Tag
 from pydantic import Field as Constraint
 
-from gateway_project.agents.request import ContentPart, Message, RefusalPart, RequestedToolCall, TextPart
+from gateway_project.agents.request import (
+    ContentPart,
+    FilePart,
+    ImageDetail,
+    ImagePart,
+    Message,
+    RefusalPart,
+    RequestedToolCall,
+    TextPart,
+)
 from gateway_project.transport.errors import InvalidValue
+from gateway_project.transport.media import only_source
 from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused
+
+from . import compaction
 
 CallId = Annotated[str, Constraint(min_length=1)]
 """The schema allows 64 characters; some models make longer ones, and what was sent out must be taken back."""
@@ -38,12 +51,33 @@ class Refusal(WireModel):
     refusal: str
 
 
+class InputImage(WireModel):
+    """A picture: by its URL, or as a data URL."""
+
+    type: Literal["input_image"]
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: ImageDetail | None = None
+
+
+class InputFile(WireModel):
+    """A file: by its URL, or as a data URL or bare base64."""
+
+    type: Literal["input_file"]
+    file_data: str | None = None
+    file_url: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+
+
 InputPart = Annotated[
     Annotated[InputText, Tag("input_text")]
     | Annotated[OutputText, Tag("output_text")]
     | Annotated[Refusal, Tag("refusal")]
+    | Annotated[InputImage, Tag("input_image")]
+    | Annotated[InputFile, Tag("input_file")]
     | Annotated[Unsupported, Tag("unsupported")],
-    by_type("input_text", "output_text", "refusal"),
+    by_type("input_text", "output_text", "refusal", "input_image", "input_file"),
 ]
 
 
@@ -73,12 +107,32 @@ class ReasoningItem(WireModel):
     """Reasoning of an earlier answer. No agent takes it back, so it is dropped."""
 
 
+class ReferenceItem(WireModel):
+    """An item of an earlier response, by its id. It is replaced by what it names before anything else is done."""
+
+    id: str
+
+
+class CompactionItem(WireModel):
+    """What is left of a conversation that was compacted."""
+
+    encrypted_content: str
+
+
+_KINDS = frozenset({"message", "function_call", "function_call_output", "reasoning", "item_reference", "compaction"})
+
+
 def _item_kind(value: Any) -> str:
-    """The schema wants a type; the official clients send messages as ``{role, content}`` without one."""
+    """The schema wants a type; the official clients send messages as ``{role, content}`` without one.
+
+    Of an ``item_reference`` it may be null or missing (OpenAI's OpenAPI file, ``ItemReferenceParam``).
+    """
     if not isinstance(value, dict):
         return "unsupported"
-    kind = value.get("type", "message" if "role" in value else None)
-    return kind if kind in ("message", "function_call", "function_call_output", "reasoning") else "unsupported"
+    kind = value.get("type")
+    if kind is None:
+        kind = "message" if "role" in value else "item_reference" if "id" in value else None
+    return kind if kind in _KINDS else "unsupported"
 
 
 InputItem = Annotated[
@@ -86,16 +140,18 @@ InputItem = Annotated[
     | Annotated[FunctionCallItem, Tag("function_call")]
     | Annotated[FunctionCallOutputItem, Tag("function_call_output")]
     | Annotated[ReasoningItem, Tag("reasoning")]
+    | Annotated[ReferenceItem, Tag("item_reference")]
+    | Annotated[CompactionItem, Tag("compaction")]
     | Annotated[Unsupported, Tag("unsupported")],
     Discriminator(_item_kind),
 ]
 
 
-def conversation(given: str | Few[InputItem]) -> tuple[Message, ...]:
+def conversation(given: str | Sequence[InputItem], *, skipped: int = 0) -> tuple[Message, ...]:
     """The messages that `given` stands for: a string is one user message.
 
-    Calls go to the assistant's turn they stand in, so that parallel calls and the text before them are one
-    message.
+    Args:
+        skipped: how many items come before the request's own, of which places are told.
 
     Raises:
         UnsupportedParameter: for an item or a part that is not supported, naming it.
@@ -103,32 +159,59 @@ def conversation(given: str | Few[InputItem]) -> tuple[Message, ...]:
     """
     if isinstance(given, str):
         return (Message("user", (TextPart(given),)),)
-    turns: list[tuple[Message, list[RequestedToolCall]]] = []
-    asked: set[str] = set()
-    for index, item in enumerate(given):
-        where = f"input[{index}]"
+    turns = _Turns()
+    for index, item in enumerate(given, -skipped):
+        turns.add(item, f"input[{index}]")
+    return turns.messages()
+
+
+class _Turns:
+    """The turns of a conversation while it is read.
+
+    Calls go to the assistant's turn they stand in, so that parallel calls and the text before them are one message.
+    """
+
+    def __init__(self) -> None:
+        self._turns: list[tuple[Message, list[RequestedToolCall]]] = []
+        self._asked: set[str] = set()
+
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(replace(message, tool_calls=tuple(calls)) if calls else message for message, calls in self._turns)
+
+    def add(self, item: InputItem, where: str) -> None:
         match item:
             case MessageItem():
-                turns.append((Message(item.role, _content(item.content, f"{where}.content", item.role)), []))
+                self._say(Message(item.role, _content(item.content, f"{where}.content", item.role)))
             case FunctionCallItem():
-                asked.add(item.call_id)
-                if not turns or turns[-1][0].role != "assistant":
-                    turns.append((Message("assistant"), []))
-                turns[-1][1].append(RequestedToolCall(item.call_id, item.name, item.arguments))
+                self._call(item)
             case FunctionCallOutputItem():
-                if item.call_id not in asked:
-                    raise InvalidValue(
-                        f"No earlier function call has the call_id {item.call_id!r}.", param=f"{where}.call_id"
-                    )
-                content = _content(item.output, f"{where}.output", "tool")
-                turns.append((Message("tool", content, tool_call_id=item.call_id), []))
+                self._result(item, where)
+            case CompactionItem():
+                self._say(compaction.opened(item.encrypted_content, where))
+            case ReferenceItem():
+                raise InvalidValue(f"No item has the id {item.id!r}.", param=f"{where}.id", code="item_not_found")
             case ReasoningItem():
                 pass
             case Unsupported():
                 raise refused(item, "Items", where)
             case _:
                 assert_never(item)
-    return tuple(replace(message, tool_calls=tuple(calls)) if calls else message for message, calls in turns)
+
+    def _say(self, message: Message) -> None:
+        self._turns.append((message, []))
+
+    def _call(self, item: FunctionCallItem) -> None:
+        self._asked.add(item.call_id)
+        if not self._turns or self._turns[-1][0].role != "assistant":
+            self._say(Message("assistant"))
+        self._turns[-1][1].append(RequestedToolCall(item.call_id, item.name, item.arguments))
+
+    def _result(self, item: FunctionCallOutputItem, where: str) -> None:
+        if item.call_id not in self._asked:
+            message = f"No earlier function call has the call_id {item.call_id!r}."
+            raise InvalidValue(message, param=f"{where}.call_id")
+        content = _content(item.output, f"{where}.output", "tool")
+        self._say(Message("tool", content, tool_call_id=item.call_id))
 
 
 def _content(content: str | Few[InputPart], where: str, role: str) -> tuple[ContentPart, ...]:
@@ -137,7 +220,9 @@ def _content(content: str | Few[InputPart], where: str, role: str) -> tuple[Cont
     return tuple(_part(part, f"{where}[{index}]", role) for index, part in enumerate(content))
 
 
-def _part(part: InputText | OutputText | Refusal | Unsupported, where: str, role: str) -> ContentPart:
+def _part(
+    part: InputText | OutputText | Refusal | InputImage | InputFile | Unsupported, where: str, role: str
+) -> ContentPart:
     match part:
         case InputText() | OutputText():
             return TextPart(part.text)
@@ -145,6 +230,14 @@ def _part(part: InputText | OutputText | Refusal | Unsupported, where: str, role
             if role != "assistant":
                 raise InvalidValue("Only an assistant refuses.", param=f"{where}.type")
             return RefusalPart(part.refusal)
+        case InputImage() | InputFile() if role == "assistant":
+            raise InvalidValue("An assistant's message holds no input.", param=f"{where}.type")
+        case InputImage():
+            place, source = only_source(where, file_id=part.file_id, image_url=part.image_url)
+            return ImagePart(where=place, source=source, detail=part.detail)
+        case InputFile():
+            place, source = only_source(where, file_id=part.file_id, file_data=part.file_data, file_url=part.file_url)
+            return FilePart(where=place, source=source, filename=part.filename)
         case Unsupported():
             raise refused(part, "Content parts", where)
         case _:

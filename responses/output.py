@@ -4,6 +4,7 @@ Source: Open Responses, "Items are state machines" and "Items are streamable". A
 then once ``completed`` or ``incomplete``; afterwards nothing touches it.
 """
 
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def logprobs_object(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
 def _token(token: TokenLogprob) -> dict[str, Any]:
     """The schema has no null for unknown bytes; then they are those of the token's text."""
     data = token.bytes if token.bytes is not None else token.token.encode("utf-8", "replace")
-    return {"token": token.token, "logprob": token.logprob, "bytes": list(data)}
+    return {"token": token.token, "logprob": token.sayable_logprob, "bytes": list(data)}
 
 
 class Part:
@@ -91,8 +92,8 @@ class OutputItem(ABC):
 
     id_prefix: str
 
-    def __init__(self, output_index: int) -> None:
-        self.id = ids.new_item_id(self.id_prefix)
+    def __init__(self, run_id: uuid.UUID, output_index: int) -> None:
+        self.id = ids.item_id(self.id_prefix, run_id, output_index)
         self.output_index = output_index
         self.status: ItemStatus = "in_progress"
 
@@ -124,8 +125,8 @@ class OutputItem(ABC):
 class PartedItem(OutputItem):
     """An item made of parts of text, one after the other."""
 
-    def __init__(self, output_index: int) -> None:
-        super().__init__(output_index)
+    def __init__(self, run_id: uuid.UUID, output_index: int) -> None:
+        super().__init__(run_id, output_index)
         self._parts: list[Part] = []
         self._open_part: Part | None = None
 
@@ -144,6 +145,12 @@ class PartedItem(OutputItem):
             delta["logprobs"] = logprobs_object(logprobs)
             part.logprobs += delta["logprobs"]
         return [*events, self._part_event(part, f"{kind.events}.delta", **delta)]
+
+    @property
+    def open_text(self) -> Part | None:
+        """The part that more of the answer's text is added to, if it is open."""
+        part = self._open_part
+        return part if part is not None and part.kind is OUTPUT_TEXT else None
 
     def finish_content(self) -> list[WireEvent]:
         """The open part is whole."""
@@ -170,8 +177,8 @@ class MessageItem(PartedItem):
 
     id_prefix = "msg"
 
-    def __init__(self, output_index: int, phase: Phase | None) -> None:
-        super().__init__(output_index)
+    def __init__(self, run_id: uuid.UUID, output_index: int, phase: Phase | None) -> None:
+        super().__init__(run_id, output_index)
         self._phase = phase
 
     def as_object(self) -> dict[str, Any]:
@@ -207,8 +214,10 @@ class FunctionCallItem(OutputItem):
 
     id_prefix = "fc"
 
-    def __init__(self, output_index: int, call_id: str, name: str, *, index: int | None = None) -> None:
-        super().__init__(output_index)
+    def __init__(
+        self, run_id: uuid.UUID, output_index: int, call_id: str, name: str, *, index: int | None = None
+    ) -> None:
+        super().__init__(run_id, output_index)
         self.index = index
         self._call_id = call_id
         self._name = name

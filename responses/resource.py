@@ -11,9 +11,13 @@ from gateway_project import clock, ids
 from gateway_project.agents.errors import AgentError
 from gateway_project.agents.events import Usage
 
-from .schema import Function, NamedFunction, ResponseRequest
+from .schema import ResponseRequest
+from .tools import AllowedTools, Function, NamedFunction
 
-Status = Literal["in_progress", "completed", "incomplete", "failed"]
+Resource = dict[str, Any]
+"""A whole ``ResponseResource``."""
+
+Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
@@ -32,12 +36,16 @@ class ResponseResource:
 
     Args:
         created_at: when the request came, in Unix seconds.
+        stored: whether the client may ask for it again.
     """
 
-    def __init__(self, request: ResponseRequest, run_id: uuid.UUID, created_at: int) -> None:
+    def __init__(self, request: ResponseRequest, run_id: uuid.UUID, created_at: int, *, stored: bool = False) -> None:
+        self.run_id = run_id
+        self.background = bool(request.background)
         self._request = request
         self._id = ids.response_id(run_id)
         self._created_at = created_at
+        self._stored = stored
 
     def snapshot(
         self,
@@ -47,7 +55,7 @@ class ResponseResource:
         usage: Usage | None = None,
         incomplete_reason: str | None = None,
         error: AgentError | None = None,
-    ) -> dict[str, Any]:
+    ) -> Resource:
         """The whole object in `status`."""
         request = self._request
         return {
@@ -58,7 +66,7 @@ class ResponseResource:
             "status": status,
             "incomplete_details": {"reason": incomplete_reason} if incomplete_reason else None,
             "model": request.model,
-            "previous_response_id": None,
+            "previous_response_id": request.previous_response_id,
             "instructions": request.instructions,
             "output": list(output),
             "error": {"code": error.code, "message": error.message} if error else None,
@@ -76,8 +84,8 @@ class ResponseResource:
             "usage": usage_object(usage) if usage else None,
             "max_output_tokens": request.max_output_tokens,
             "max_tool_calls": request.max_tool_calls,
-            "store": False,
-            "background": False,
+            "store": self._stored,
+            "background": self.background,
             # The tier that was used, not the one that was asked for: there is one.
             "service_tier": "default",
             "metadata": request.metadata or {},
@@ -104,6 +112,10 @@ def _tool(function: Function) -> dict[str, Any]:
 def _tool_choice(request: ResponseRequest) -> Any:
     if isinstance(request.tool_choice, NamedFunction):
         return {"type": "function", "name": request.tool_choice.name}
+    if isinstance(request.tool_choice, AllowedTools):
+        choice = request.tool_choice
+        named = [{"type": "function", "name": tool.name} for tool in choice.tools if isinstance(tool, NamedFunction)]
+        return {"type": "allowed_tools", "mode": choice.mode or "auto", "tools": named}
     return request.tool_choice or "auto"
 
 

@@ -8,67 +8,45 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field as Constraint
-from pydantic import Tag
 
 from gateway_project.agents.request import (
     AgentRequest,
-    FunctionTool,
-    Message,
     ResponseFormat,
     Sampling,
-    TextPart,
-    ToolChoice,
 )
 from gateway_project.transport.errors import InvalidValue, UnsupportedParameter
 from gateway_project.transport.schema import (
     HONOURED,
     RECORDED,
     REFUSED,
+    CacheRetention,
     Few,
     Field,
     Label,
     Metadata,
     Penalty,
     RunContext,
-    RunRequest,
-    Unsupported,
+    ServiceTier,
     WireModel,
-    by_type,
-    refused,
-    refused_unless,
 )
 
-from .items import InputItem, conversation
+from .conversation import ConversationRequest, missing
+from .tools import Choice, Function, Name, Tool, chosen, functions_of, left_out
 
 INCLUDE_LOGPROBS = "message.output_text.logprobs"
-INCLUDABLE = (INCLUDE_LOGPROBS, "reasoning.encrypted_content")
-
-Name = Annotated[str, Constraint(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
-
-
-class Function(WireModel):
-    """A function that the client offers."""
-
-    type: Literal["function"]
-    name: Name
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-Tool = Annotated[Annotated[Function, Tag("function")] | Annotated[Unsupported, Tag("unsupported")], by_type("function")]
-
-
-class NamedFunction(WireModel):
-    """The agent must call this function."""
-
-    type: Literal["function"]
-    name: str
-
-
-NamedChoice = Annotated[
-    Annotated[NamedFunction, Tag("function")] | Annotated[Unsupported, Tag("unsupported")], by_type("function")
-]
+INCLUDABLE = (
+    INCLUDE_LOGPROBS,
+    # What these name never exists here, so that nothing is left out: no agent tells its reasoning encrypted, and no
+    # tool is run by the server. Clients ask for them all the same.
+    "reasoning.encrypted_content",
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+)
+"""``IncludeEnum`` of OpenAI's OpenAPI file."""
 
 
 class Format(WireModel):
@@ -102,7 +80,7 @@ class StreamOptions(WireModel):
     include_obfuscation: bool | None = None
 
 
-class ResponseRequest(RunRequest):
+class ResponseRequest(ConversationRequest):
     """The body of ``POST /v1/responses``."""
 
     fields_table: ClassVar[Mapping[str, Field]] = {
@@ -125,8 +103,7 @@ class ResponseRequest(RunRequest):
         "stream_options": HONOURED,
         # "auto" lets a server drop old input; none is ever dropped here, which both values allow.
         "truncation": HONOURED,
-        # Bounds the calls of tools that the server runs by itself, of which there are none.
-        "max_tool_calls": RECORDED,
+        "max_tool_calls": HONOURED,
         "metadata": RECORDED,
         "user": RECORDED,
         "safety_identifier": RECORDED,
@@ -134,19 +111,16 @@ class ResponseRequest(RunRequest):
         "prompt_cache_retention": RECORDED,
         "prompt_cache_options": RECORDED,
         "service_tier": RECORDED,
-        # Nothing is stored, and the response says so.
-        "store": RECORDED,
-        "background": refused_unless(False),
-        "previous_response_id": REFUSED,
+        "store": HONOURED,
+        "background": HONOURED,
+        "previous_response_id": HONOURED,
         "conversation": REFUSED,
         "prompt": REFUSED,
         "moderation": REFUSED,
     }
 
-    input: str | Few[InputItem] | None = None
-    instructions: str | None = None
     tools: Few[Tool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
+    tool_choice: Choice | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     max_output_tokens: Annotated[int, Constraint(ge=16)] | None = None
@@ -164,20 +138,26 @@ class ResponseRequest(RunRequest):
     user: str | None = None
     safety_identifier: Label | None = None
     prompt_cache_key: Label | None = None
-    prompt_cache_retention: str | None = None
+    prompt_cache_retention: CacheRetention | None = None
     prompt_cache_options: dict[str, Any] | None = None
-    service_tier: str | None = None
+    service_tier: ServiceTier | None = None
     store: bool | None = None
+    background: bool | None = None
 
     @property
     def functions(self) -> list[Function]:
         """The tools that are supported."""
-        return [tool for tool in self.tools or () if isinstance(tool, Function)]
+        return functions_of(self.tools)
 
     @property
     def reasoning_summary(self) -> str | None:
         """Which summary of its reasoning the agent is asked for."""
         return (self.reasoning.summary or self.reasoning.generate_summary) if self.reasoning else None
+
+    def recorded(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Also which tools were left out."""
+        others = left_out(self.tools)
+        return super().recorded(payload) | ({"tools_left_out": others[:20]} if others else {})
 
     def agent_request(self, context: RunContext) -> AgentRequest:
         """The same in no endpoint's dialect."""
@@ -186,10 +166,11 @@ class ResponseRequest(RunRequest):
         return AgentRequest(
             run_id=context.run_id,
             model=context.model,
-            messages=self._messages(),
-            tools=tuple(FunctionTool(f.name, f.description, f.parameters, f.strict) for f in self.functions),
-            tool_choice=self._tool_choice(),
+            messages=self.messages(context),
+            tools=tuple(function.as_tool() for function in self.functions),
+            tool_choice=chosen(self.tool_choice, self.functions),
             parallel_tool_calls=self.parallel_tool_calls is not False,
+            max_tool_calls=self.max_tool_calls,
             response_format=self._response_format(),
             max_output_tokens=self.max_output_tokens,
             sampling=Sampling(
@@ -209,46 +190,18 @@ class ResponseRequest(RunRequest):
         )
 
     def _check_support(self) -> None:
-        for index, tool in enumerate(self.tools or ()):
-            if isinstance(tool, Unsupported):
-                raise refused(tool, "Tools", f"tools[{index}]")
-        if isinstance(self.tool_choice, Unsupported):
-            raise refused(self.tool_choice, "Choices", "tool_choice")
         for index, wanted in enumerate(self.include or ()):
             if wanted not in INCLUDABLE:
                 raise UnsupportedParameter(f"{wanted!r} cannot be included here.", param=f"include[{index}]")
 
     def _check_across_fields(self) -> None:
-        names = {function.name for function in self.functions}
-        if isinstance(self.tool_choice, NamedFunction) and self.tool_choice.name not in names:
-            raise InvalidValue(f"No tool is named {self.tool_choice.name!r}.", param="tool_choice.name")
-        if self.tool_choice == "required" and not names:
-            raise InvalidValue("'tool_choice' is 'required' but there are no tools.", param="tool_choice")
+        if self.background and self.store is False:
+            raise InvalidValue("A response in the background must be stored.", param="store")
         wanted = self.text.format if self.text else None
         if wanted is not None and wanted.type == "json_schema":
             for name, value in (("name", wanted.name), ("schema", wanted.schema_)):
                 if value is None:
-                    raise _missing(f"text.format.{name}")
-
-    def _messages(self) -> tuple[Message, ...]:
-        """Instructions lead as a ``system`` message, the role that every chat template knows."""
-        if self.input is None:
-            raise _missing("input")
-        messages = conversation(self.input)
-        if not messages:
-            raise InvalidValue("The input holds nothing to answer.", param="input")
-        if not self.instructions:
-            return messages
-        return (Message("system", (TextPart(self.instructions),)), *messages)
-
-    def _tool_choice(self) -> ToolChoice:
-        match self.tool_choice:
-            case NamedFunction():
-                return ToolChoice("function", self.tool_choice.name)
-            case "none" | "auto" | "required":
-                return ToolChoice(self.tool_choice)
-            case _:
-                return ToolChoice()
+                    raise missing(f"text.format.{name}")
 
     def _response_format(self) -> ResponseFormat:
         wanted = self.text.format if self.text else None
@@ -261,7 +214,3 @@ class ResponseRequest(RunRequest):
             strict=wanted.strict,
             description=wanted.description,
         )
-
-
-def _missing(param: str) -> InvalidValue:
-    return InvalidValue(f"Missing required parameter: {param!r}.", param=param, code="missing_required_parameter")

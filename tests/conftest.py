@@ -12,6 +12,24 @@ _MISSING = "service missing: "
 """How the reason of such a skip begins: only the report of a test comes back from a worker of pytest-xdist."""
 
 
+_LONG = (
+    "tests/runs/seals/test_postgresql.py",
+    "tests/test_bench.py",
+    "tests/chaos/",
+    "tests/soak/",
+    "tests/execution/test_state_machine.py",
+    "tests/review/browser/",
+    "tests/e2e/retention/",
+    "tests/e2e/abort/",
+)
+"""Few tests that take long: they begin first, so that nobody waits for them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the long ones to the front; with ``--no-loadscope-reorder`` pytest-xdist keeps that order."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose service is missing, or fail it where the service is required."""
     for marker in item.iter_markers("needs"):

@@ -3,10 +3,15 @@
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
+CLIENTS_PYTHON = Path(__file__).resolve().parent.parent / ".venv-clients" / "bin" / "python"
+"""In the virtualenv of the clients that are tested (``make clients``)."""
+NODE_MODULES = Path(__file__).resolve().parent / "e2e" / "clients" / "js" / "node_modules"
 POSTGRES_URL = os.environ.get("GATEWAY_TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/postgres")
 
 
@@ -45,16 +50,49 @@ def _program(name: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(name) else f"{name} is not installed"
 
 
+def postgres_program(name: str) -> str:
+    """The path of one of PostgreSQL's server programs, which Debian keeps off the path. Empty when there is none."""
+    newest = sorted(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), reverse=True)
+    return next(filter(None, [shutil.which(name), *newest]), "")
+
+
+def _postgres_server() -> str | None:
+    """To start a cluster of a test's own."""
+    absent = [name for name in ("initdb", "postgres") if not postgres_program(name)]
+    return f"PostgreSQL's {', '.join(absent)} are not installed" if absent else None
+
+
 def _netns() -> str | None:
+    """Root alone does not tell: in a container without the capability the kernel refuses."""
     if not shutil.which("ip"):
         return "iproute2 is not installed"
-    return None if os.geteuid() == 0 else "network namespaces need root"
+    name = f"gwprobe{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    if made.returncode:
+        return f"no network namespace can be made: {made.stderr.strip()}"
+    subprocess.run(["ip", "netns", "delete", name], check=True)
+    return None
+
+
+def _clients() -> str | None:
+    installed = CLIENTS_PYTHON.parent.parent / ".installed"
+    return None if installed.exists() else "the Python clients are not installed: make clients"
+
+
+def _node() -> str | None:
+    if not shutil.which("node"):
+        return "node is not installed"
+    return None if (NODE_MODULES / ".installed").exists() else "the JavaScript clients are not installed: make clients"
 
 
 _PROBES: dict[str, Callable[[], str | None]] = {
     "postgres": _postgres,
+    "postgres-server": _postgres_server,
     "redis": _redis,
+    "redis-server": _program("redis-server"),
     "chromium": _program("chromium"),
     "nginx": _program("nginx"),
     "netns": _netns,
+    "clients": _clients,
+    "node": _node,
 }

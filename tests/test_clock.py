@@ -29,7 +29,9 @@ def test_a_time_is_meant_as_it_is_written(text: str, moment: datetime, end_of_da
     assert clock.parse_moment(text, end_of_day=end_of_day) == moment
 
 
-@pytest.mark.parametrize("text", ["soon", "", "2026-13-01", "2026-02-30", "20.11.2026", "2026-11-20T25:00"])
+@pytest.mark.parametrize(
+    "text", ["soon", "", "2026-13-01", "2026-02-30", "20.11.2026", "2026-11-20T25:00", "0001-01-01T00:00+01:00"]
+)
 def test_what_is_neither_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="is no date or time in ISO 8601"):
         clock.parse_moment(text, end_of_day=False)

@@ -12,7 +12,10 @@ from gateway_project import conf, ids
 from gateway_project.agents.events import TextDelta
 from gateway_project.agents.request import AgentRequest, Message, TextPart
 from gateway_project.agents.signal import AbortSignal
+from gateway_project.execution.inputs.problems import CODES, InputError
+from gateway_project.input_settings import InputSettings
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
+from gateway_project.webhook_settings import WebhookSettings
 from tests import docs
 
 ROOT = docs.DOCS.parent.parent
@@ -24,8 +27,9 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-def test_the_table_of_fields_is_the_codes_own() -> None:
-    assert (docs.DOCS / "fields.md").read_text() == docs.fields(), "run: python -m tests.docs"
+@pytest.mark.parametrize("name", docs.MADE)
+def test_what_is_made_from_the_code_is_the_codes_own(name: str) -> None:
+    assert (docs.DOCS / name).read_text() == docs.MADE[name](), "run: python -m tests.docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -55,9 +59,33 @@ def test_the_agent_of_the_guide_runs() -> None:
 
 def test_every_setting_stands_in_the_guide() -> None:
     page = (docs.DOCS / "operating.md").read_text()
-    for section in (conf.GatewaySettings, conf.LimitSettings, conf.AgentSettings):
+    for section in (
+        conf.GatewaySettings,
+        conf.LimitSettings,
+        conf.ResponseSettings,
+        conf.APISettings,
+        WebhookSettings,
+        conf.AgentSettings,
+    ):
         for name in section.__dataclass_fields__:
             assert f"`{name}`" in page or f"`{name} " in page, name
+
+
+def test_the_guide_to_content_can_be_followed() -> None:
+    settings, hook = blocks(docs.DOCS / "content.md", "python")
+    namespace: dict[str, Any] = {}
+    exec(settings + hook, namespace)
+    read, problems = conf.read(namespace["GATEWAY"])
+    assert (problems, read is not None and read.AGENTS["hr"].CONTENT) == ([], "digest")
+    assert namespace["redact_customers"]("of C-12345678.") == "of [redacted: customer]."
+
+
+def test_every_setting_and_code_of_inputs_stands_in_their_guide() -> None:
+    page = (docs.DOCS / "inputs.md").read_text()
+    for name in InputSettings.__dataclass_fields__:
+        assert f"`{name}`" in page, name
+    for code in {InputError.code, *(code for codes in CODES.values() for code in codes.values())}:
+        assert f"`{code}`" in page, code
 
 
 @pytest.mark.parametrize("vocabulary", [RunStatus, AbortCause, AbortOutcome])

@@ -7,13 +7,15 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 from django.urls import path
 
-from gateway_project.routing import Mount, endpoint_routes
+from gateway_project.routing import Mount, endpoint_routes, mount, websocket_routes
+from gateway_project.transport import claims
 from gateway_project.transport.servers import lifespan
 
 Scope = dict[str, Any]
@@ -51,7 +53,8 @@ def endpoint() -> Any:
 @pytest.mark.parametrize("prefix", ["", "ai", "ai/v2"])
 async def test_just_the_endpoints_paths_are_answered(inner: Recorder, endpoint: Any, prefix: str) -> None:
     start = f"/{prefix}" if prefix else ""
-    mounted = Mount(inner, [path("v1/answer", endpoint), path("v1/models/<path:model>", endpoint)], prefix)
+    routes = [path("v1/answer", endpoint), path("v1/models/<path:model>", endpoint)]
+    mounted = Mount(inner, {"http": routes, "websocket": []}, prefix)
     for where in ("/v1/answer", "/v1/models/a/b"):
         await mounted(http(start + where), nothing, nothing)
     assert inner.scopes == []
@@ -65,18 +68,66 @@ async def test_just_the_endpoints_paths_are_answered(inner: Recorder, endpoint: 
     assert all("url_route" not in scope for scope in scopes)
 
 
+@pytest.mark.parametrize("prefix", ["", "ai"])
+def test_all_paths_that_are_owned_are_answered(prefix: str) -> None:
+    """Told to the server too, which then watches over what it reads for them."""
+    start = f"/{prefix}" if prefix else ""
+    mounted = mount(returns, prefix, owns="v1/")
+    assert isinstance(mounted, Mount)
+    for where in ("/v1/responses", "/v1/nothing", "/v1/", "/v1/a\r\nb", "/v1/responses/"):
+        assert mounted.answers("http", start + where)
+        assert claims.is_claimed(quote(start + where).encode() + b"?a=b")
+    for where in ("/v1", "/v2/responses", "/", "/xv1/responses", "//v1/responses"):
+        assert not mounted.answers("http", start + where)
+
+
+async def test_without_that_unknown_paths_are_left(inner: Recorder) -> None:
+    mounted = mount(inner)
+    assert isinstance(mounted, Mount)
+    assert mounted.answers("http", "/v1/responses")
+    assert not mounted.answers("http", "/v1/nothing")
+    await mounted(http("/v1/nothing"), nothing, nothing)
+    assert len(inner.scopes) == 1
+
+
 @pytest.mark.parametrize("kind", ["websocket", "webtransport"])
 async def test_every_other_scope_goes_inside_untouched(inner: Recorder, endpoint: Any, kind: str) -> None:
     scope = {"type": kind, "path": "/v1/answer", "state": {"kept": 1}}
-    await Mount(inner, [path("v1/answer", endpoint)], "")(scope, nothing, nothing)
+    routes = {"http": [path("v1/answer", endpoint)], "websocket": [path("v1/socket", endpoint)]}
+    await Mount(inner, routes, "")(scope, nothing, nothing)
     assert endpoint.scopes == []
     assert inner.scopes[0] is scope
     assert scope == {"type": kind, "path": "/v1/answer", "state": {"kept": 1}}
 
 
+@pytest.mark.parametrize("prefix", ["", "ai"])
+async def test_just_the_endpoints_websockets_are_answered(inner: Recorder, endpoint: Any, prefix: str) -> None:
+    start = f"/{prefix}" if prefix else ""
+    mounted = Mount(inner, {"http": [], "websocket": [path("v1/answer", endpoint)]}, prefix)
+    await mounted(http(f"{start}/v1/answer") | {"type": "websocket"}, nothing, nothing)
+    assert [scope["type"] for scope in endpoint.scopes] == ["websocket"]
+    for scope in (
+        http(f"{start}/v1/answer"),
+        *(http(where) | {"type": "websocket"} for where in ("/x", "/v1/answer/")),
+    ):
+        await mounted(scope, nothing, nothing)
+        assert inner.scopes[-1] is scope
+    assert len(endpoint.scopes) == 1
+
+
 def test_the_installed_endpoints_bring_each_path_once() -> None:
     paths = [str(route.pattern) for route in endpoint_routes()]
-    assert sorted(paths) == sorted({"v1/chat/completions", "v1/responses", "v1/models", "v1/models/<path:model>"})
+    assert sorted(paths) == [
+        "v1/chat/completions",
+        "v1/models",
+        "v1/models/<path:model>",
+        "v1/responses",
+        "v1/responses/<str:id>",
+        "v1/responses/<str:id>/cancel",
+        "v1/responses/<str:id>/input_items",
+        "v1/responses/compact",
+    ]
+    assert [str(route.pattern) for route in websocket_routes()] == ["v1/responses"]
 
 
 # -- lifespan -----------------------------------------------------------------------------------------
@@ -149,7 +200,7 @@ def inner_lifespan(server: Server, *, fail_at: str = "", die: bool = False) -> A
 
 
 async def test_the_inner_application_begins_first_and_ends_last(server: Server) -> None:
-    async with server.run(Mount(inner_lifespan(server), [], "")):
+    async with server.run(Mount(inner_lifespan(server), {}, "")):
         assert await server.tell("startup") == {"type": "lifespan.startup.complete"}
         assert server.state == {"pool": "startup"}
         assert server.diary == ["inner startup", "the supervisor begins"]
@@ -178,7 +229,7 @@ WITHOUT: dict[str, Callable[[], Any]] = {
 async def test_an_inner_application_without_a_lifespan_is_answered_for(
     server: Server, application: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with server.run(Mount(application(), [], "")):
+    async with server.run(Mount(application(), {}, "")):
         assert await server.tell("startup") == {"type": "lifespan.startup.complete"}
         assert await server.tell("shutdown") == {"type": "lifespan.shutdown.complete"}
     assert server.diary == ["the supervisor begins", "the runs end"]
@@ -186,13 +237,13 @@ async def test_an_inner_application_without_a_lifespan_is_answered_for(
 
 
 async def test_an_inner_startup_that_fails_is_passed_on_and_nothing_begins(server: Server) -> None:
-    async with server.run(Mount(inner_lifespan(server, fail_at="startup"), [], "")):
+    async with server.run(Mount(inner_lifespan(server, fail_at="startup"), {}, "")):
         assert await server.tell("startup") == {"type": "lifespan.startup.failed", "message": "no database"}
     assert server.diary == ["inner startup"]
 
 
 async def test_an_inner_shutdown_that_fails_is_passed_on_after_the_runs_ended(server: Server) -> None:
-    async with server.run(Mount(inner_lifespan(server, fail_at="shutdown"), [], "")):
+    async with server.run(Mount(inner_lifespan(server, fail_at="shutdown"), {}, "")):
         await server.tell("startup")
         assert await server.tell("shutdown") == {"type": "lifespan.shutdown.failed", "message": "no database"}
     assert server.diary[2:] == ["the runs end", "inner shutdown"]
@@ -201,7 +252,7 @@ async def test_an_inner_shutdown_that_fails_is_passed_on_after_the_runs_ended(se
 async def test_an_inner_application_that_died_in_between_does_not_keep_the_runs_from_ending(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with server.run(Mount(inner_lifespan(server, die=True), [], "")):
+    async with server.run(Mount(inner_lifespan(server, die=True), {}, "")):
         await server.tell("startup")
         answer = await server.tell("shutdown")
     assert (answer["type"], "died in between" in answer["message"]) == ("lifespan.shutdown.failed", True)
@@ -216,7 +267,7 @@ async def test_a_supervisor_that_fails_to_end_does_not_keep_the_inner_applicatio
         raise LookupError
 
     monkeypatch.setattr(server, "shutdown", fail)
-    async with server.run(Mount(inner_lifespan(server), [], "")):
+    async with server.run(Mount(inner_lifespan(server), {}, "")):
         await server.tell("startup")
         assert await server.tell("shutdown") == {"type": "lifespan.shutdown.complete"}
     assert server.diary[-1] == "inner shutdown"
@@ -228,7 +279,7 @@ async def test_a_server_that_just_stops_leaves_no_task_behind(server: Server) ->
     async with asyncio.timeout(10):
         scope = {"type": "lifespan", "state": {}}
         receive: asyncio.Queue[Any] = asyncio.Queue()
-        task = asyncio.ensure_future(Mount(inner_lifespan(server), [], "")(scope, receive.get, server.answers.put))
+        task = asyncio.ensure_future(Mount(inner_lifespan(server), {}, "")(scope, receive.get, server.answers.put))
         await receive.put({"type": "lifespan.startup"})
         await server.answers.get()
         task.cancel()
@@ -245,7 +296,7 @@ async def test_after_the_last_answer_there_is_nothing_left_to_cancel(server: Ser
         await asyncio.Event().wait()
 
     messages: asyncio.Queue[Any] = asyncio.Queue()
-    mounted = Mount(lingers, [], "")({"type": "lifespan", "state": {}}, messages.get, server.answers.put)
+    mounted = Mount(lingers, {}, "")({"type": "lifespan", "state": {}}, messages.get, server.answers.put)
     task = asyncio.ensure_future(mounted)
     async with asyncio.timeout(10):
         for phase in ("startup", "shutdown"):
@@ -268,7 +319,7 @@ def caught() -> Iterator[list[int]]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_runs_end_from_the_servers_signal_on(server: Server, caught: list[int], number: int) -> None:
     own = signal.getsignal(number)
-    async with server.run(Mount(returns, [], "")):
+    async with server.run(Mount(returns, {}, "")):
         await server.tell("startup")
         os.kill(os.getpid(), number)
         await server.draining.wait()
@@ -284,7 +335,7 @@ async def test_the_runs_end_from_the_servers_signal_on(server: Server, caught: l
 async def test_a_signal_that_nobody_handles_still_ends_the_process(server: Server) -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        async with server.run(Mount(returns, [], "")):
+        async with server.run(Mount(returns, {}, "")):
             await server.tell("startup")
             assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
             await server.tell("shutdown")
@@ -293,7 +344,7 @@ async def test_a_signal_that_nobody_handles_still_ends_the_process(server: Serve
 
 
 async def test_handlers_that_were_set_after_ours_are_left(server: Server, caught: list[int]) -> None:
-    async with server.run(Mount(returns, [], "")):
+    async with server.run(Mount(returns, {}, "")):
         await server.tell("startup")
         later = signal.getsignal(signal.SIGINT)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -306,7 +357,7 @@ def test_a_server_in_another_thread_keeps_its_signals(server: Server) -> None:
     """Only the main thread may set handlers (`signal.signal`)."""
 
     async def serve() -> None:
-        async with server.run(Mount(returns, [], "")):
+        async with server.run(Mount(returns, {}, "")):
             assert await server.tell("startup") == {"type": "lifespan.startup.complete"}
             await server.tell("shutdown")
 

@@ -93,6 +93,13 @@ class Upstream:
                         return entry
                 await self._changed.wait()
 
+    async def all_closed(self, *, within: float = 5) -> None:
+        """Wait until no connection is open."""
+        async with asyncio.timeout(within):
+            while self._open:
+                self._changed.clear()
+                await self._changed.wait()
+
     @property
     def open_connections(self) -> int:
         """How many there are now."""
@@ -131,6 +138,8 @@ class _Connection(asyncio.Protocol):
         self._entry: Entry | None = None
         self._task: asyncio.Task[None] | None = None
         self._number = 0
+        self._writable = asyncio.Event()
+        self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -160,6 +169,12 @@ class _Connection(asyncio.Protocol):
         if entry is not None and entry.finished_at is None and not entry.hung_up:
             entry.hung_up, entry.hung_up_at = True, clock.now().isoformat()
         self._upstream.closed(self)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
 
     def abort(self) -> None:
         """The server itself ends."""
@@ -224,6 +239,8 @@ class _Connection(asyncio.Protocol):
                 self.transport.close()
                 return
             self._write(b"%x\r\n%s\r\n" % (len(event), event))
+            self._upstream.changed()
+            await self._writable.wait()
         if entry.model == "late-end":
             await asyncio.sleep(0.02)
         elif entry.model == "no-end":

@@ -40,7 +40,7 @@ class APIKeyForm(KeyModelForm):
 
     class Meta:
         model = APIKey
-        fields = ("name", "agents", "expires_at", "operate")
+        fields = ("name", "agents", "expires_at", "operate", "content")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -100,7 +100,7 @@ class APIKeyAdmin(KeyModelAdmin):
     search_help_text = "A part of the name, or of what is visible of the key."
     ordering = ("name", "id")
     actions = ("revoke_selected",)
-    fields = ("name", "agents", "expires_at", "operate")
+    fields = ("name", "agents", "expires_at", "operate", "content")
     readonly_fields = _READ_ONLY
 
     class Media:
@@ -119,7 +119,7 @@ class APIKeyAdmin(KeyModelAdmin):
         if obj is None:
             return self.fields
         editable = self.has_change_permission(request, obj)
-        return ("name", "agents" if editable else agents, "expires_at", "operate", *self.readonly_fields)
+        return ("name", "agents" if editable else agents, "expires_at", "operate", "content", *self.readonly_fields)
 
     def get_urls(self) -> list[URLPattern]:
         """The page that asks before it revokes, beside the stock pages."""
@@ -135,7 +135,7 @@ class APIKeyAdmin(KeyModelAdmin):
             super().save_model(request, obj, form, change)
             return
         key, text = APIKey.objects.create_key(
-            obj.name, agents=obj.agents, expires_at=obj.expires_at, operate=obj.operate
+            obj.name, agents=obj.agents, expires_at=obj.expires_at, operate=obj.operate, content=obj.content
         )
         obj.__dict__.update(key.__dict__)
         request.gateway_key_text = text  # type: ignore[attr-defined]  # dies with the request

@@ -8,10 +8,11 @@ class Principal:
     """An authenticated caller.
 
     `kind`, `id` and `label` go into the record as they were at the time. `agents` names what it may use;
-    None means all.
+    None means all. `content` says how much is kept of what it asks (`ContentMode`); empty: as its agent says.
     """
 
     kind: str
     id: str
     label: str
     agents: frozenset[str] | None = None
+    content: str = ""

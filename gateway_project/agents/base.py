@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
 from gateway_project.agents.errors import UnsupportedRequest
-from gateway_project.agents.events import AgentEvent
-from gateway_project.agents.request import AgentRequest
+from gateway_project.agents.events import AgentEvent, Said
+from gateway_project.agents.request import AgentRequest, AnyMedia, Message
 from gateway_project.agents.signal import AbortSignal
 
 
@@ -29,6 +29,12 @@ class Agent(ABC):
     """It can give several alternative answers (``n``)."""
     supports_logprobs: bool = False
     """It can tell the log probabilities of its tokens."""
+    supports_images: bool = False
+    """It sees pictures."""
+    supports_audio: bool = False
+    """It hears."""
+    supports_files: bool = False
+    """It reads files as they are. Any other agent is given their text, where they hold some."""
 
     max_concurrent: int | None = None
     """How many runs it can do at a time; more wait in the queue. None: no bound of its own."""
@@ -78,6 +84,19 @@ class Agent(ABC):
         for wanted, supported, param in needs:
             if wanted and not supported:
                 raise UnsupportedRequest(f"The agent {self.name!r} does not support this parameter.", param=param)
+        for message, part in request.media:
+            self.check_media(message, part)
+
+    def check_media(self, message: Message, part: AnyMedia) -> None:
+        """Refuse a picture or a sound that the agent cannot take. A file may still turn out to be text.
+
+        Raises:
+            UnsupportedRequest: with the part's own place as `param`.
+        """
+        supported = {"image": self.supports_images, "audio": self.supports_audio, "file": True}
+        if not supported[part.type]:
+            things = {"image": "images", "audio": "audio", "file": "files"}[part.type]
+            raise UnsupportedRequest(f"The agent {self.name!r} does not take {things}.", param=part.where)
 
     @abstractmethod
     def run(self, request: AgentRequest, signal: AbortSignal) -> AsyncGenerator[AgentEvent, None]:
@@ -90,3 +109,10 @@ class Agent(ABC):
             AgentError: for a failure that the client may know of. Anything else is logged and hidden.
         """
         raise NotImplementedError
+
+    def run_in_bursts(self, request: AgentRequest, signal: AbortSignal) -> AsyncGenerator[Said, None]:
+        """What is called in place of `run`, which it is unless an agent knows which of its events come at once.
+
+        A burst costs little more than an event. It must hold what is there and never wait for more.
+        """
+        return self.run(request, signal)

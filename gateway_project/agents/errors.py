@@ -71,6 +71,13 @@ class UpstreamTimeout(UpstreamError):
     status = 504
 
 
+class ToolChoiceNotSatisfied(AgentError):
+    """The answer does not keep to the request's ``tool_choice``. Asked again, a model may."""
+
+    code = "tool_choice_not_satisfied"
+    status = 502
+
+
 class AgentMisbehaved(AgentError):
     """The agent broke its contract: it ended without a `Finish`, or raised what is not an error of ours."""
 

@@ -3,6 +3,7 @@
 Encoders turn them into a protocol's bytes; the supervisor reads times, usage and the end from them.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,10 +21,18 @@ class TokenLogprob:
     bytes: tuple[int, ...] | None = None
     top: tuple["TokenLogprob", ...] = ()
 
+    @property
+    def sayable_logprob(self) -> float:
+        """As JSON can say it: a token of no probability has -9999.0 (OpenAI's OpenAPI file, ``logprob``)."""
+        return self.logprob if math.isfinite(self.logprob) else -9999.0
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, unsafe_hash=True)
 class TextDelta:
-    """A piece of the answer's text. `logprobs` belong to just this piece."""
+    """A piece of the answer's text. `logprobs` belong to just this piece.
+
+    Nobody changes one, though it is not frozen: that would make the most frequent event four times as dear to make.
+    """
 
     text: str
     choice: int = 0
@@ -126,3 +135,6 @@ class Finish:
 AgentEvent = (
     TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta | ToolCall | ToolActivity | MessagePhase | Usage | Finish
 )
+
+Said = AgentEvent | tuple[AgentEvent, ...]
+"""An event, or a burst: several that came at once and may leave at once."""

@@ -1,11 +1,13 @@
 """What an agent is asked: one request in no endpoint's dialect."""
 
 import uuid
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
+ImageDetail = Literal["auto", "low", "high", "original"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,52 @@ class RefusalPart:
     type: Literal["refusal"] = "refusal"
 
 
-ContentPart = TextPart | RefusalPart
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPart:
+    """What is no text. An agent finds `data` and `media_type` in it, and never has to fetch anything.
+
+    Attributes:
+        where: its place in the client's own request, for errors: ``messages[2].content[1].image_url``.
+        source: as the client sent it: a URL, a data URL or bare base64. Empty once `data` is there.
+        media_type: as the client declared it; once `data` is there, as its bytes show it.
+    """
+
+    where: str
+    source: str = field(default="", repr=False)
+    media_type: str = ""
+    data: bytes = field(default=b"", repr=False)
+
+    @property
+    def data_url(self) -> str:
+        """The data as a URL of its own."""
+        return f"data:{self.media_type};base64,{b64encode(self.data).decode()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePart(MediaPart):
+    """A picture. `detail` is a hint."""
+
+    detail: ImageDetail | None = None
+    type: Literal["image"] = "image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioPart(MediaPart):
+    """Something to hear."""
+
+    type: Literal["audio"] = "audio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart(MediaPart):
+    """A file. An agent that reads no files gets its text instead, as a `TextPart`."""
+
+    filename: str | None = None
+    type: Literal["file"] = "file"
+
+
+AnyMedia = ImagePart | AudioPart | FilePart
+ContentPart = TextPart | RefusalPart | AnyMedia
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +111,20 @@ class FunctionTool:
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """May, must or must not the agent call a tool? `name` with ``function`` only."""
+    """May, must or must not the agent call a tool? `name` with ``function`` only.
+
+    `allowed` bounds which tools may be called (``allowed_tools``); None for all of them.
+    """
 
     mode: Literal["auto", "none", "required", "function"] = "auto"
     name: str | None = None
+    allowed: frozenset[str] | None = None
+
+    def permits(self, name: str) -> bool:
+        """Whether a call of the tool `name` keeps to the choice."""
+        if self.mode == "none" or (self.mode == "function" and name != self.name):
+            return False
+        return self.allowed is None or name in self.allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +160,7 @@ class AgentRequest:
     tools: tuple[FunctionTool, ...] = ()
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     parallel_tool_calls: bool = True
+    max_tool_calls: int | None = None
     response_format: ResponseFormat = field(default_factory=ResponseFormat)
     max_output_tokens: int | None = None
     stop: tuple[str, ...] = ()
@@ -116,6 +174,19 @@ class AgentRequest:
     metadata: Mapping[str, str] = field(default_factory=dict)
     principal_id: str = ""
     principal_label: str = ""
+
+    @property
+    def callable_tools(self) -> tuple[FunctionTool, ...]:
+        """Those of `tools` that the choice lets the agent call, now."""
+        return tuple(tool for tool in self.tools if self.tool_choice.permits(tool.name))
+
+    @property
+    def media(self) -> Iterator[tuple[Message, AnyMedia]]:
+        """What is no text, in order, each with the message that it stands in."""
+        for message in self.messages:
+            for part in message.content:
+                if isinstance(part, MediaPart):
+                    yield message, part
 
     @property
     def characters(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import Any
-from weakref import WeakSet
+from weakref import ReferenceType, ref
 
 _group: ContextVar["RunTasks | None"] = ContextVar("gateway_run_tasks", default=None)
 
@@ -18,14 +18,17 @@ class RunTasks:
     """The tasks of one run."""
 
     def __init__(self) -> None:
-        self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._own: ReferenceType[asyncio.Task[Any]] | None = None
+        """The run's, which holds this object by its context."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+        """Those of the others that have not ended."""
 
     def enter(self) -> None:
         """From here on, what the current task starts belongs to this group, and what that starts."""
         _install(asyncio.get_running_loop())
         current = asyncio.current_task()
         assert current is not None
-        self._tasks.add(current)
+        self._own = ref(current)
         _group.set(self)
 
     def take(self, task: "asyncio.Task[Any]") -> None:
@@ -34,11 +37,13 @@ class RunTasks:
         The context alone does not tell: callbacks carry it along, so that a server's own callbacks may run in
         the context of a run that happened to write last.
         """
-        if asyncio.current_task() in self._tasks:
+        current = asyncio.current_task()
+        if current is not None and ((self._own is not None and current is self._own()) or current in self._tasks):
             self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def end(self) -> None:
-        """Cancel those that are left, and wait until they have ended."""
+        """Cancel those that are left, but for the run's own, and wait until they have ended."""
         left = [task for task in self._tasks if not task.done() and task is not asyncio.current_task()]
         for task in left:
             task.cancel()

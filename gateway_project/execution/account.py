@@ -31,13 +31,20 @@ class RunNotes:
         """Note something, now."""
         self._submit(Note(NoteRecord(run_id=self._run_id, at=clock.now(), kind=kind, by=by, text=text)))
 
+    def call_dropped(self, name: str) -> None:
+        """The agent asked for a call that the request does not permit; the client never saw it."""
+        self._bounded(NoteKind.CALL_DROPPED, name)
+
     def tool(self, event: ToolActivity) -> None:
         """What the agent does with its own tools; of a very busy one not everything."""
+        self._bounded(NoteKind.TOOL, f"{event.name} {event.state} {event.detail}".rstrip())
+
+    def _bounded(self, kind: NoteKind, text: str) -> None:
         self._tools += 1
         if self._tools < _MOST_TOOL_NOTES:
-            self.add(NoteKind.TOOL, f"{event.name} {event.state} {event.detail}".rstrip())
+            self.add(kind, text)
         elif self._tools == _MOST_TOOL_NOTES:
-            self.add(NoteKind.TOOL, "and more, which are not noted")
+            self.add(kind, "and more, which are not noted")
 
 
 def fill_end(
@@ -54,7 +61,7 @@ def fill_end(
     record.abort_outcome = outcome or ""
     record.finished_at = clock.now()
     record.first_output_at = progress.first_output_at
-    record.tokens_sent = progress.pieces if stats.events else 0
+    record.tokens_sent = progress.tokens_heard if stats.events else 0
     record.events_sent, record.bytes_sent, record.http_status = stats.events, stats.bytes, stats.http_status
     if outcome is not None:
         record.delivered = bool(record.delivered) and status is not RunStatus.ABORTED
@@ -77,6 +84,6 @@ def public_error(failure: BaseException, *, run_id: uuid.UUID, agent: str) -> Ag
         return failure
     if isinstance(failure, JournalUnavailable):
         message = "The run could not be recorded. Please try again later."
-        return AgentError(message, code="journal_unavailable", status=503, retry_after=1)
+        return AgentError(message, code="database_unavailable", status=503, retry_after=1)
     logger.error("run.failed", exc_info=failure, extra={"run_id": run_id, "agent": agent})
     return AgentMisbehaved("The agent failed.")

@@ -6,22 +6,27 @@ cancels the task and arms a timer for the grace period; the task's end or the ti
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from copy import copy
+from functools import partial
 from typing import Protocol
 
 from gateway_project import clock
 from gateway_project.agents.base import Agent
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
-from gateway_project.agents.events import ToolActivity
+from gateway_project.agents.events import AgentEvent, Finish, ToolActivity
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.agents.tasks import RunTasks
 from gateway_project.execution.account import RunNotes, fill_end, public_error
 from gateway_project.execution.admission import Ticket
-from gateway_project.execution.outlet import Aborted, Completed, Failed, Outlet, RunResult
+from gateway_project.execution.content import ContentLog
+from gateway_project.execution.inputs import prepare
+from gateway_project.execution.outlet import Aborted, Completed, Failed, Outlet, RunResult, writer_to
 from gateway_project.execution.progress import Progress
 from gateway_project.execution.terms import Terms
+from gateway_project.execution.tool_contract import ToolContract
 from gateway_project.observe.context import bind_run
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, StartRun
 from gateway_project.runs.record import RunRecord
@@ -63,6 +68,8 @@ class ActiveRun:
     Args:
         record: its row; this object changes it and hands copies to the journal.
         ticket: its place, from `Admission.enter`.
+        recorded: whether the row is there already, as `queued`.
+        content: what keeps in mind what is asked and answered, where that is to be kept.
     """
 
     def __init__(
@@ -75,23 +82,28 @@ class ActiveRun:
         outlet: Outlet,
         ticket: Ticket,
         terms: Terms,
+        recorded: bool = False,
+        content: ContentLog | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.record = record
         self.signal = AbortSignal()
         self.ticket = ticket
-        self.closed: asyncio.Future[None] = loop.create_future()
-        """Done when the run's end is durable."""
+        self._end: asyncio.Future[object] | None = None  # in the journal's hands
+        self._closed: asyncio.Future[None] | None = None
         self._host = host
         self._request = request
         self._agent = agent
         self._outlet = outlet
+        self._write = writer_to(outlet)
         self._terms = terms
-        self._progress = Progress(request)
+        self._content = content
+        self._progress = Progress(request) if content is None else content.progress(request)
         self._tasks = RunTasks()
         self._error: AgentError | None = None
         self._notes = RunNotes(host.submit, record.id)
-        self._row_made = False
+        self._contract = ToolContract(request, self._notes.call_dropped)
+        self._row_made = recorded
         self._runs_on = False  # without its client, as configured
         self._ending = False  # the agent is done, the last bytes are on their way
         self._ended = False  # the end is in the journal's hands
@@ -114,8 +126,9 @@ class ActiveRun:
         """
         if self._ended or self.task.done():
             return False
+        self._progress.nobody_hears()
         if cause in CLIENT_IS_GONE:
-            self._outlet.gone()
+            self._outlet.gone(Aborted(cause, self._progress.usage))
         if self.signal.aborted:
             if cause not in CLIENT_IS_GONE:  # A client's leaving after it was told is no news.
                 self._notes.add(NoteKind.SECOND_CAUSE, f"{cause}: {reason}" if reason else cause, by=by)
@@ -135,6 +148,21 @@ class ActiveRun:
         self.signal.set(cause)  # Calls the agent's own code, which must find everything under way.
         return True
 
+    def note(self, kind: NoteKind, text: str, *, by: str = "") -> None:
+        """Add to the run's timeline."""
+        self._notes.add(kind, text, by=by)
+
+    @property
+    def closed(self) -> "asyncio.Future[None]":
+        """Done when the run's end is durable. Made for the first who asks: of most runs nobody does."""
+        if self._closed is None:
+            self._closed = self.task.get_loop().create_future()
+            if self._end is not None and self._end.done():
+                self._closed.set_result(None)
+            elif self._end is not None:
+                self._end.add_done_callback(self._end_is_written)
+        return self._closed
+
     # -- the run's own task ---------------------------------------------------------------------------
 
     async def _drive(self) -> None:
@@ -142,6 +170,7 @@ class ActiveRun:
         self._tasks.enter()
         try:
             await self._take_place()
+            await self._prepare()
             await self._run_agent()
         except asyncio.CancelledError:
             cancels = self.task.cancelling()
@@ -163,8 +192,9 @@ class ActiveRun:
     async def _take_place(self) -> None:
         """Wait for a place, and make the record durable before the agent is called."""
         if self.ticket.state == "waiting":
-            self._row_made = True
-            await self._host.write(InsertRun(replace(self.record)))
+            if not self._row_made:
+                self._row_made = True
+                await self._host.write(InsertRun(copy(self.record)))
             try:
                 async with asyncio.timeout(self._terms.queue_seconds):
                     await self.ticket.wait()
@@ -175,10 +205,16 @@ class ActiveRun:
         self._progress.phase = AbortPhase.PREPARING
         self.record.status = RunStatus.RUNNING
         self.record.started_at = clock.now()
-        change = StartRun(replace(self.record)) if self._row_made else InsertRun(replace(self.record))
+        change = StartRun(copy(self.record)) if self._row_made else InsertRun(copy(self.record))
         self._row_made = True
         if await self._host.write(change) is False:
             raise AgentError("The run was closed while it waited.", code="run_closed", status=503)
+
+    async def _prepare(self) -> None:
+        """Get what the request refers to. In this task: an abort stops every download."""
+        note = partial(self._notes.add, NoteKind.INPUT)
+        self._request = await prepare(self._request, self._agent, self._terms.inputs, note=note)
+        self._progress.request = self._request
 
     async def _run_agent(self) -> None:
         self._progress.phase = AbortPhase.BEFORE_OUTPUT
@@ -186,21 +222,43 @@ class ActiveRun:
         if self._terms.first_output_seconds is not None:
             loop = asyncio.get_running_loop()
             self._timers.append(loop.call_later(self._terms.first_output_seconds, self._first_output_is_late))
-        async with aclosing(self._agent.run(self._request, self.signal)) as events:
+        async with aclosing(self._agent.run_in_bursts(self._request, self.signal)) as answer:
             count = 0
-            async for event in events:
-                self._progress.observe(event)
-                if isinstance(event, ToolActivity):
-                    self._notes.tool(event)
+            async for said in answer:
+                burst = said if isinstance(said, tuple) else (said,)
+                self._observe(burst)
                 if self._ended:
                     return  # Recorded as unresponsive: close the generator, it yields for nobody.
                 if not self.signal.aborted:
-                    await self._outlet.write(event)
-                count += 1
-                if count % _EVENTS_PER_TURN == 0:
+                    await self._pass_on(burst)
+                count += len(burst)
+                if count >= _EVENTS_PER_TURN:
+                    count = 0
                     await asyncio.sleep(0)  # An agent that never waits must not keep the loop from everybody else.
         if not self._progress.finish_reasons and not self.signal.aborted:
             raise AgentMisbehaved("The agent ended without finishing its answer.")
+
+    def _observe(self, burst: Sequence[AgentEvent]) -> None:
+        self._progress.observe_all(burst)
+        for event in burst:
+            if type(event) is ToolActivity:
+                self._notes.tool(event)
+
+    async def _pass_on(self, burst: Sequence[AgentEvent]) -> None:
+        """Write what the request lets the client have of a burst."""
+        if self._contract.is_idle:
+            await self._write(burst)
+            return
+        admitted: list[AgentEvent] = []
+        try:
+            for event in burst:
+                for one in self._contract.admit(event):
+                    if isinstance(one, Finish) and one is not event:
+                        self._progress.observe(one)
+                    admitted.append(one)
+        finally:
+            if admitted:  # Also what came before that which the request does not permit.
+                await self._write(admitted)
 
     async def _end_by_itself(self) -> None:
         self._ending = True
@@ -242,7 +300,7 @@ class ActiveRun:
             logger.warning("run.unresponsive", extra={"run_id": self.record.id, "agent": self._agent.name})
             self._close(RunStatus.ABORTED, AbortOutcome.UNRESPONSIVE)
             return
-        self._outlet.gone()
+        self._outlet.gone(Aborted(AbortCause(self.record.abort_cause), self._progress.usage))
         for saying in (self.task, self._last_word):
             if saying is not None and not saying.done():
                 saying.cancel()
@@ -282,8 +340,12 @@ class ActiveRun:
             timer.cancel()
         stats = self._outlet.stats
         fill_end(self.record, status, outcome, progress=self._progress, stats=stats, error=self._error)
-        end = CloseRun(replace(self.record)) if self._row_made else InsertRun(replace(self.record))
-        self._host.submit(end).add_done_callback(self._end_is_written)
+        if self._content is not None:  # In front: a run that has its end has its content, too.
+            self._content.hand_over(self._host.submit)
+        end = CloseRun(copy(self.record)) if self._row_made else InsertRun(copy(self.record))
+        self._end = self._host.submit(end)
+        if self._closed is not None:
+            self._end.add_done_callback(self._end_is_written)
         details = {name: getattr(self.record, f"abort_{name}") or None for name in ("cause", "phase", "outcome")}
         logger.info("run.finished", extra={"run_id": self.record.id, "status": status, **details})
         self._host.ended(self)

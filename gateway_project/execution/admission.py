@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from gateway_project import clock
@@ -31,11 +31,13 @@ class Ticket:
 
     limits: tuple[Limit, ...]
     state: Literal["waiting", "held", "left"] = "waiting"
-    _granted: asyncio.Event = field(default_factory=asyncio.Event)
+    granted: asyncio.Event | None = None
+    """Of one that had to wait."""
 
     async def wait(self) -> None:
         """Wait until the place is held."""
-        await self._granted.wait()
+        if self.granted is not None:
+            await self.granted.wait()
 
 
 class Admission:
@@ -52,6 +54,13 @@ class Admission:
         """How many runs wait."""
         return len(self._waiting)
 
+    def check(self, limits: Iterable[Limit]) -> None:
+        """Take no place, only see whether there is one. Raises QueueFull."""
+        ticket = Ticket(tuple(limits))
+        at_once = self._has_room(ticket) and not self._has_forerunner(ticket)
+        if not at_once and len(self._waiting) >= self._queue_length:
+            raise QueueFull(self._retry_after)
+
     def enter(self, limits: Iterable[Limit]) -> Ticket:
         """Take a place, or one in the queue.
 
@@ -64,6 +73,7 @@ class Admission:
         elif len(self._waiting) >= self._queue_length:
             raise QueueFull(self._retry_after)
         else:
+            ticket.granted = asyncio.Event()
             self._waiting.append(ticket)
         return ticket
 
@@ -72,7 +82,8 @@ class Admission:
         if ticket.state == "waiting":
             self._waiting.remove(ticket)
         elif ticket.state == "held":
-            self._used.subtract(limit.scope for limit in ticket.limits)
+            for limit in ticket.limits:
+                self._used[limit.scope] -= 1
         ticket.state = "left"
         self._admit_waiting()
 
@@ -90,9 +101,11 @@ class Admission:
         return any(waiting.limits == ticket.limits for waiting in self._waiting)
 
     def _grant(self, ticket: Ticket) -> None:
-        self._used.update(limit.scope for limit in ticket.limits)
+        for limit in ticket.limits:
+            self._used[limit.scope] += 1
         ticket.state = "held"
-        ticket._granted.set()
+        if ticket.granted is not None:
+            ticket.granted.set()
 
 
 class Budget:

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from gateway_project import clock
 from gateway_project.runs.journal import Journal
-from gateway_project.runs.lease import EndLease, RenewLease, Sweep
+from gateway_project.runs.lease import EndLease, RenewLease, Sweep, Swept
 
 logger = logging.getLogger("gateway.lease")
 
@@ -28,12 +29,17 @@ class LeaseKeeper:
         self._seconds = seconds
         self._on_lost = on_lost
         self._answering_since: float | None = None
+        self._asked_for = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Register the worker and keep its lease from here on."""
         first = self._journal.submit(RenewLease(self._worker, self._seconds))
         self._task = asyncio.get_running_loop().create_task(self._keep(first), name="gateway:lease")
+
+    def renew(self) -> None:
+        """Ask now: somebody has seen that the lease is lost."""
+        self._asked_for.set()
 
     async def stop(self) -> None:
         """End the lease in good order."""
@@ -63,10 +69,13 @@ class LeaseKeeper:
                 self._answering_since = answered_at
             elif answered_at - self._answering_since >= interval:
                 self._journal.submit(Sweep()).add_done_callback(_report)
-            await asyncio.sleep(interval)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval):
+                    await self._asked_for.wait()
+            self._asked_for.clear()
             renewal = self._journal.submit(RenewLease(self._worker, self._seconds))
 
 
-def _report(swept: "asyncio.Future[int]") -> None:
-    if not swept.cancelled() and swept.exception() is None and swept.result():
-        logger.warning("lease.swept", extra={"runs": swept.result()})
+def _report(sweeping: "asyncio.Future[Swept]") -> None:
+    if not sweeping.cancelled() and sweeping.exception() is None and any(swept := sweeping.result()):
+        logger.warning("lease.swept", extra=swept._asdict())

@@ -1,8 +1,8 @@
 """The one seam between a run and whoever listens to it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway_project.agents.errors import AgentError
 from gateway_project.agents.events import AgentEvent, FinishReason, Usage
@@ -27,7 +27,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """Somebody other than the client stopped the run, and the client is still there to be told."""
+    """The run was stopped: by somebody other than the client, who is still there to be told, or because it left."""
 
     cause: AbortCause
     usage: Usage
@@ -42,7 +42,12 @@ class OutletStats:
 
     events: int = 0
     bytes: int = 0
+    kept: int = 0
+    """Events that are kept for whoever comes for them later."""
     http_status: int | None = None
+
+
+Write = Callable[[Sequence[AgentEvent]], Awaitable[None]]
 
 
 class Outlet(Protocol):
@@ -63,5 +68,25 @@ class Outlet(Protocol):
             Whether all of it was delivered.
         """
 
-    def gone(self) -> None:
-        """Nobody listens any more: write nothing from now on."""
+    def gone(self, result: Aborted) -> None:
+        """Nobody listens any more: write nothing from now on. `result` is how the run ends for whoever asks later."""
+
+
+@runtime_checkable
+class BurstOutlet(Protocol):
+    """An outlet to which it makes a difference that several events come at once."""
+
+    async def write_burst(self, events: Sequence[AgentEvent]) -> None:
+        """Hand on events as `write` does, in order and together."""
+
+
+def writer_to(outlet: Outlet) -> Write:
+    """How events that come at once are written: together, where the outlet knows how, else one after the other."""
+    if isinstance(outlet, BurstOutlet):
+        return outlet.write_burst
+
+    async def write_each(events: Sequence[AgentEvent]) -> None:
+        for event in events:
+            await outlet.write(event)
+
+    return write_each

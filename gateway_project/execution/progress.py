@@ -1,7 +1,7 @@
 """How far a run has come, as its events tell: the phase, the output, the tokens, the finish of each choice."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -29,17 +29,24 @@ _MOST_TOKENS = 2**31 - 1
 
 
 class Progress:
-    """Follows one run. `phase` is moved on by the run itself until the agent is called."""
+    """Follows one run. Until the agent is called `phase` is moved on, and `request` prepared, by the run itself."""
 
     def __init__(self, request: AgentRequest) -> None:
         self.phase = AbortPhase.QUEUED
         self.first_output_at: datetime | None = None
-        self.pieces = 0
-        """Of output, about a token each."""
-        self._request = request
+        self.request = request
         self._characters = 0
+        self._heard: int | None = None
         self._finishes: dict[int, FinishReason] = {}
         self._reported: Usage | None = None
+
+    def observe_all(self, burst: Sequence[AgentEvent]) -> None:
+        """Keep what matters of events that came at once: nearly always text."""
+        for event in burst:
+            if type(event) is TextDelta:
+                self._output(len(event.text))
+            else:
+                self.observe(event)
 
     def observe(self, event: AgentEvent) -> None:
         """Keep what matters of an event."""
@@ -62,7 +69,7 @@ class Progress:
     @property
     def has_finished(self) -> bool:
         """Whether every choice has."""
-        return len(self._finishes) >= self._request.choices
+        return len(self._finishes) >= self.request.choices
 
     @property
     def finish_reasons(self) -> Mapping[int, FinishReason]:
@@ -75,10 +82,23 @@ class Progress:
         if self._reported is not None:
             return self._reported
         return Usage(
-            input_tokens=-(-self._request.characters // _CHARACTERS_PER_TOKEN),
+            input_tokens=-(-self.request.characters // _CHARACTERS_PER_TOKEN),
             output_tokens=-(-self._characters // _CHARACTERS_PER_TOKEN),
             source="estimated",
         )
+
+    def nobody_hears(self) -> None:
+        """What comes from now on is passed on to nobody."""
+        if self._heard is None:
+            self._heard = self._characters
+
+    @property
+    def tokens_heard(self) -> int:
+        """Of the output tokens, in whatever way they are counted, the share whose text was passed on."""
+        if not self._characters:
+            return 0
+        heard = self._characters if self._heard is None else self._heard
+        return round(self.usage.output_tokens * heard / self._characters)
 
     def _take_count(self, usage: Usage) -> None:
         """Believe the agent, unless what it says is no count that the record could hold."""
@@ -86,11 +106,10 @@ class Progress:
         if all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in counts):
             self._reported = usage
         else:
-            logger.warning("run.usage_ignored", extra={"run_id": self._request.run_id})
+            logger.warning("run.usage_ignored", extra={"run_id": self.request.run_id})
 
     def _output(self, characters: int) -> None:
         self._characters += characters
-        self.pieces += 1
         if self.first_output_at is None:
             self.first_output_at = clock.now()
             self.phase = AbortPhase.STREAMING

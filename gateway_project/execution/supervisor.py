@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import uuid
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -15,21 +16,25 @@ from gateway_project.agents.request import AgentRequest
 from gateway_project.conf import AgentSettings, GatewaySettings, gateway_settings
 from gateway_project.execution.active_run import ActiveRun
 from gateway_project.execution.admission import Admission, Budget, Limit, QueueFull
+from gateway_project.execution.content import ContentLog
 from gateway_project.execution.hints import HintListener
 from gateway_project.execution.lease import LeaseKeeper
 from gateway_project.execution.outlet import Outlet
 from gateway_project.execution.remote import AbortWatch
 from gateway_project.execution.terms import Terms
 from gateway_project.observe.metrics import Counter
-from gateway_project.runs.journal import Change, InsertRun, Journal, JournalUnavailable, Query
+from gateway_project.runs.alerts.office import Office
+from gateway_project.runs.journal import Change, InsertRun, Journal, JournalUnavailable, LeaseLost, Query
 from gateway_project.runs.journal.spill import spill_folder
 from gateway_project.runs.rates import Spent, spent_lately
 from gateway_project.runs.record import RunRecord
-from gateway_project.runs.vocabulary import AbortCause, RunStatus
+from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, AbortPhase, RunStatus
 
 logger = logging.getLogger("gateway.supervisor")
 
 _AGENTS_CLOSE_SECONDS = 5.0
+_FAREWELL_SECONDS = 2.0
+_ALERTS_SECONDS = 2.0
 
 RUNS_ENDED = Counter(
     "gateway_runs_ended_total",
@@ -55,11 +60,15 @@ class Supervisor:
         self.unresponsive: dict[uuid.UUID, ActiveRun] = {}
         """Agents that outlived their grace period and have not ended yet."""
         self.draining = False
+        self.farewells: set[Callable[[], Awaitable[None]]] = set()
+        """What connections that outlive their runs do when the process ends and no run is left."""
         self._hurry = asyncio.Event()
+        self._agent_limits: dict[str, tuple[Limit, ...]] = {}
         limits = settings.LIMITS
         self.admission = Admission(queue=limits.QUEUED_RUNS, retry_after=max(1, limits.QUEUE_SECONDS / 2))
         self._rejected_rows = Budget(limits.REJECTED_ROWS_PER_MINUTE)
         self._abort_watch = AbortWatch(self)
+        self._alerts = Office(settings)
         self._hints = HintListener(settings.DATABASE, self._abort_watch.hint)
         self._lease = LeaseKeeper(journal, worker=worker, seconds=settings.LEASE_SECONDS, on_lost=self._lease_was_lost)
 
@@ -67,40 +76,53 @@ class Supervisor:
         """Register this process, and from here on keep its lease."""
         self._lease.start()
         self._hints.start()
+        self._alerts.open()
 
-    def start(self, record: RunRecord, request: AgentRequest, agent: Agent, outlet: Outlet) -> ActiveRun:
+    def start(
+        self, record: RunRecord, request: AgentRequest, agent: Agent, outlet: Outlet, *, recorded: bool = False
+    ) -> ActiveRun:
         """Start a run, or queue it. Returns at once; the run is on its own from here.
 
+        Args:
+            recorded: whether its row is there already, as `queued`.
+
         Raises:
-            AgentError: 429 when the queue is full, 503 while the process drains. The refusal is recorded.
+            AgentError: 429 when the queue is full, 503 while the process drains. The caller records the refusal.
         """
         entry = self.settings.AGENTS[agent.name]
         if self.draining:
-            raise AgentError("The server is shutting down.", code="shutting_down", status=503, retry_after=1)
+            raise _shutting_down()
         try:
             ticket = self.admission.enter(self._limits(agent, entry, record))
         except QueueFull as full:
-            raise AgentError(
-                "Too many requests are waiting. Please try again later.",
-                code="queue_full",
-                type="rate_limit_error",
-                status=429,
-                retry_after=full.retry_after,
-            ) from None
+            raise _queue_is_full(full) from None
         record.status = RunStatus.QUEUED
         record.worker = self.worker
+        content = ContentLog.of(record, request, self.settings)
         run = ActiveRun(
             self,
             record=record,
             request=request,
             agent=agent,
-            outlet=outlet,
+            outlet=outlet if content is None else content.listening(outlet),
             ticket=ticket,
             terms=Terms.of(self.settings, entry),
+            recorded=recorded,
+            content=content,
         )
         self.runs[record.id] = run
         self._abort_watch.wake()
         return run
+
+    def check_room(self, record: RunRecord) -> None:
+        """Refuse a run that `start` would refuse now. Raises AgentError, as `start` does."""
+        if self.draining:
+            raise _shutting_down()
+        agent = registry().agents[record.agent]
+        try:
+            self.admission.check(self._limits(agent, self.settings.AGENTS[agent.name], record))
+        except QueueFull as full:
+            raise _queue_is_full(full) from None
 
     async def check_rate(self, record: RunRecord) -> None:
         """Hold a principal to its rates, counted over all processes in the records themselves.
@@ -131,15 +153,16 @@ class Supervisor:
 
     def reject(self, record: RunRecord, error: AgentError) -> None:
         """Record a refusal, within the principal's budget of refusals."""
-        if not self._rejected_rows.spend(record.principal_id):
-            return
-        record.status = RunStatus.REJECTED
-        record.worker = self.worker
-        record.finished_at = clock.now()
         record.http_status = error.status
         record.error_type, record.error_code, record.error_message = error.type, error.code, error.message
-        _count(record)
-        self.submit(InsertRun(replace(record)))
+        self._insert_ended(record, RunStatus.REJECTED)
+
+    def abandon(self, record: RunRecord, cause: AbortCause) -> None:
+        """Record a request that was ended before it could become a run, within the same budget."""
+        record.abort_cause, record.abort_phase, record.abort_outcome = cause, AbortPhase.QUEUED, AbortOutcome.STOPPED
+        record.abort_requested_at = record.settled_at = clock.now()
+        record.delivered = False
+        self._insert_ended(record, RunStatus.ABORTED)
 
     async def shutdown(self) -> None:
         """Refuse what is new, let what runs run for the drain time, abort the rest, write it all down.
@@ -153,12 +176,16 @@ class Supervisor:
             for run in tuple(self.runs.values()):
                 run.abort(AbortCause.SHUTDOWN)
             await self._wait_for_runs(self._longest_grace() + 1)
+        if self.farewells:
+            words = {asyncio.ensure_future(farewell()) for farewell in self.farewells}
+            await asyncio.wait(words, timeout=_FAREWELL_SECONDS)
         await self._hints.stop()
         await self._abort_watch.stop()
         await self._lease.stop()
         written = await asyncio.to_thread(self.journal.stop, self.settings.JOURNAL_SECONDS)
         if not written:
             logger.error("supervisor.journal_incomplete", extra={"waiting": self.journal.waiting})
+        await asyncio.to_thread(self._alerts.close, within=_ALERTS_SECONDS)
         await registry().close(within=_AGENTS_CLOSE_SECONDS)
 
     def hurry(self) -> None:
@@ -173,7 +200,11 @@ class Supervisor:
 
     async def write(self, change: Change) -> object:
         """Queue a change and wait until it is durable. Raises JournalUnavailable."""
-        result: object = await self.journal.write(change, within=self.settings.JOURNAL_SECONDS)
+        try:
+            result: object = await self.journal.write(change, within=self.settings.JOURNAL_SECONDS)
+        except LeaseLost:
+            self._lease.renew()  # The next run shall start, under a new name.
+            raise
         return result
 
     def ended(self, run: ActiveRun) -> None:
@@ -195,15 +226,27 @@ class Supervisor:
         self.worker = ids.uuid7().hex
         return self.worker
 
+    def _insert_ended(self, record: RunRecord, status: RunStatus) -> None:
+        """The row of what was never started."""
+        if not self._rejected_rows.spend(record.principal_id):
+            return
+        record.status = status
+        record.worker = self.worker
+        record.finished_at = clock.now()
+        _count(record)
+        self.submit(InsertRun(copy(record)))
+
     def _limits(self, agent: Agent, entry: AgentSettings, record: RunRecord) -> tuple[Limit, ...]:
-        limits = self.settings.LIMITS
-        own = entry.CONCURRENT_RUNS if entry.CONCURRENT_RUNS is not None else agent.max_concurrent
-        bounds = {
-            "process": limits.CONCURRENT_RUNS,
-            f"agent:{agent.name}": own,
-            f"key:{record.principal_kind}:{record.principal_id}": limits.CONCURRENT_RUNS_PER_KEY,
-        }
-        return tuple(Limit(scope, runs) for scope, runs in bounds.items() if runs is not None)
+        limits = self._agent_limits.get(agent.name)
+        if limits is None:
+            own = entry.CONCURRENT_RUNS if entry.CONCURRENT_RUNS is not None else agent.max_concurrent
+            limits = (Limit("process", self.settings.LIMITS.CONCURRENT_RUNS),)
+            limits += (Limit(f"agent:{agent.name}", own),) if own is not None else ()
+            self._agent_limits[agent.name] = limits
+        of_key = self.settings.LIMITS.CONCURRENT_RUNS_PER_KEY
+        if of_key is None:
+            return limits
+        return (*limits, Limit(f"key:{record.principal_kind}:{record.principal_id}", of_key))
 
     async def _wait_for_runs(self, seconds: float, *, unless: asyncio.Event | None = None) -> None:
         """Wait until all have their end, at most so long, or until `unless` is set."""
@@ -217,6 +260,20 @@ class Supervisor:
     def _longest_grace(self) -> float:
         own = [entry.GRACE_SECONDS for entry in self.settings.AGENTS.values() if entry.GRACE_SECONDS is not None]
         return max([self.settings.GRACE_SECONDS, *own])
+
+
+def _shutting_down() -> AgentError:
+    return AgentError("The server is shutting down.", code="shutting_down", status=503, retry_after=1)
+
+
+def _queue_is_full(full: QueueFull) -> AgentError:
+    return AgentError(
+        "Too many requests are waiting. Please try again later.",
+        code="queue_full",
+        type="rate_limit_error",
+        status=429,
+        retry_after=full.retry_after,
+    )
 
 
 def _count(record: RunRecord) -> None:
@@ -240,6 +297,7 @@ def current_supervisor() -> Supervisor:
             settings.DATABASE,
             spill=spill_folder(settings.SPILL_DIR, settings.DATABASE),
             accept_spilled=settings.ACCEPT_WITHOUT_DATABASE,
+            lease_seconds=settings.LEASE_SECONDS,
         )
         made = Supervisor(settings, journal, worker=ids.uuid7().hex)
         made.begin()

@@ -1,9 +1,10 @@
 """What a run is granted: its times, and what its client's leaving means for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from gateway_project.conf import AgentSettings, GatewaySettings, OnDisconnect
+from gateway_project.input_settings import InputSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Terms:
     first_output_seconds: float | None = None
     """How long the agent may take to its first output."""
     on_disconnect: OnDisconnect = "cancel"
+    inputs: InputSettings = field(default_factory=InputSettings)
 
     @classmethod
     def of(cls, settings: GatewaySettings, agent: AgentSettings) -> Self:
@@ -30,4 +32,5 @@ class Terms:
             queue_seconds=settings.LIMITS.QUEUE_SECONDS,
             first_output_seconds=agent.FIRST_OUTPUT_SECONDS,
             on_disconnect=agent.on_disconnect,
+            inputs=settings.INPUTS,
         )

@@ -2,18 +2,15 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any, TypedDict
 
-from django.db.models import Q
-
-from gateway_project import clock
-from gateway_project.conf import gateway_settings
+from gateway_project.review.paging import Selection
 from gateway_project.runs.models import Run
 
-BATCH = 1000
+BATCH = 500
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 (meant: spreadsheets take them too)
 """A cell that begins so is run by spreadsheets (OWASP, "CSV Injection")."""
@@ -47,6 +44,8 @@ class RunDict(TypedDict):
     model: str | None
     requested_model: str | None
     streaming: bool
+    background: bool
+    parent_run: str | None
     principal: str | None
     principal_kind: str | None
     principal_id: str | None
@@ -89,6 +88,8 @@ def run_as_dict(run: Run) -> RunDict:
         "model": run.model or None,
         "requested_model": run.requested_model or None,
         "streaming": run.streaming,
+        "background": run.background,
+        "parent_run": str(run.parent_run) if run.parent_run else None,
         "principal": run.principal_label or None,
         "principal_kind": run.principal_kind or None,
         "principal_id": run.principal_id or None,
@@ -139,26 +140,10 @@ def _iso_or_none(at: datetime | None) -> str | None:
     return None if at is None else iso(at)
 
 
-def runs_in_order(since: datetime | None = None, *, batch: int = BATCH) -> Iterator[Run]:
-    """All runs received since then and before now, the oldest first.
-
-    In batches by key: constant memory, and no transaction that stays open as long as the reader reads.
-    """
-    runs = Run.objects.using(gateway_settings().DATABASE).defer("parameters").order_by("received_at", "id")
-    runs = runs.filter(received_at__lte=clock.now())
-    if since is not None:
-        runs = runs.filter(received_at__gte=since)
-    last: Run | None = None
-    while True:
-        page = runs
-        if last is not None:
-            beyond = Q(received_at__gt=last.received_at) | Q(received_at=last.received_at, pk__gt=last.pk)
-            page = runs.filter(received_at__gte=last.received_at).filter(beyond)
-        found = list(page[:batch])
+def runs_in_order(runs: Selection, *, batch: int = BATCH) -> Iterator[Run]:
+    """All of them, the oldest first, read in batches: constant memory."""
+    for found in runs.batches(size=batch):
         yield from found
-        if len(found) < batch:
-            return
-        last = found[-1]
 
 
 def as_jsonl(runs: Iterable[Run]) -> Iterator[str]:
@@ -173,6 +158,9 @@ def as_csv(runs: Iterable[Run]) -> Iterator[str]:
     for run in runs:
         cells = flattened(run_as_dict(run))
         yield _csv_line([harmless(cells.get(column)) for column in _CSV_COLUMNS])
+
+
+FORMATS: Mapping[str, Callable[[Iterable[Run]], Iterator[str]]] = {"jsonl": as_jsonl, "csv": as_csv}
 
 
 def flattened(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def request_abort(run_id: uuid.UUID, cause: AbortCause, *, by: str = "", reason:
         ):
             send_hint(run_id, alias)
             return AbortRequest.ASKED
-        run = runs.first()
+        # Locked, so that the run's end, which seals its notes, comes after this one or before this look.
+        run = runs.select_for_update().first()
         if run is None:
             return AbortRequest.UNKNOWN_RUN
         if not run.is_open:

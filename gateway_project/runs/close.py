@@ -1,15 +1,89 @@
 """The one way a run gets its end: a single guarded update that obeys the transition table."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from gateway_project.runs.alerts.outbox import announce
+from gateway_project.runs.bulk import BulkUpdate
 from gateway_project.runs.models import Run
-from gateway_project.runs.notes import add_note
-from gateway_project.runs.record import ABORT_COLUMNS, END_COLUMNS, NoteRecord, RunRecord, assignments, values
+from gateway_project.runs.notes import add_note, seal_loose_notes
+from gateway_project.runs.record import (
+    ABORT_COLUMNS,
+    COLUMNS,
+    END_COLUMNS,
+    SEAL_COLUMNS,
+    NoteRecord,
+    RunRecord,
+    adapted,
+    assignments,
+    quoted,
+    values,
+)
+from gateway_project.runs.seals.batch import Batch, EntryKind, current_batch
+from gateway_project.runs.seals.canonical import RUN
+from gateway_project.runs.statement import Statement
 from gateway_project.runs.vocabulary import FINAL_STATUSES, AbortOutcome, AbortPhase, NoteKind, RunStatus, sources_of
 
-_TABLE = Run._meta.db_table
+_AGENT = RUN.columns.index("agent")
+_WRITTEN = (*END_COLUMNS, *ABORT_COLUMNS)
+_KNOWN = tuple(column for column in COLUMNS if column not in {*_WRITTEN, "id"})
+"""What is written when a run begins, or starts, and never again."""
+_CLOSE = Statement(
+    f"UPDATE {Run._meta.db_table} SET {assignments((*_WRITTEN, *SEAL_COLUMNS))} "  # noqa: S608 (names are ours)
+    f"WHERE id = %s AND status = %s RETURNING {', '.join(quoted(RUN.columns))}"
+)
+
+
+def _close_unasked(end: RunStatus) -> BulkUpdate:
+    table, sources = Run._meta.db_table, ", ".join(f"'{source}'" for source in sources_of(end))
+    # No index may serve this but that of the id: PostgreSQL would read all runs that are open, and all that were.
+    condition = f"{table}.status || '' IN ({sources}) AND {table}.abort_requested_at IS NULL"
+    return BulkUpdate(Run, (*_WRITTEN, *SEAL_COLUMNS), _KNOWN, condition)
+
+
+_CLOSE_UNASKED = {end: _close_unasked(end) for end in sorted(FINAL_STATUSES) if sources_of(end)}
+"""As nearly always: the row is what we know of it, and nobody has asked from elsewhere that the run be aborted.
+
+No wish can come in between. What the row then holds is known without reading it.
+"""
+
+
+def close_runs(ends: Sequence[RunRecord], connection: BaseDatabaseWrapper) -> list[bool]:
+    """Write the ends of runs as `close_run` does, which tells the rest, one after the other but in one go."""
+    for end in ends:
+        if end.status not in FINAL_STATUSES:
+            raise ValueError(f"{end.status} is not an end")
+    closed: list[bool] = []
+    for status, group in groupby(ends, lambda end: RunStatus(end.status)):
+        alike = list(group)
+        done = _close_as_known(alike, status, connection)
+        closed += [was or _close_after_a_look(end, connection) for end, was in zip(alike, done, strict=True)]
+    return closed
+
+
+def _close_as_known(ends: Sequence[RunRecord], status: RunStatus, connection: BaseDatabaseWrapper) -> list[bool]:
+    """Close those whose row is as we know it; tells which that were."""
+    statement = _CLOSE_UNASKED.get(status)
+    if statement is None:
+        return [False] * len(ends)
+    batch = current_batch()
+    seal = adapted(batch.id, connection) if batch is not None else None
+    rows = []
+    for end in ends:
+        row = dict(zip(COLUMNS, values(end, COLUMNS, connection), strict=True))
+        row |= {"seal": seal, "salts": RUN.new_salts() if batch is not None else None, "commitments": None}
+        rows.append(row)
+    closed = statement.run(rows, connection)
+    for end, row, is_closed in zip(ends, rows, closed, strict=True):
+        if is_closed:
+            if batch is not None:
+                batch.add(EntryKind.RUN, end.id, RUN.digest(row))
+            announce(end, row["agent"], connection)
+    return closed
 
 
 def close_run(end: RunRecord, connection: BaseDatabaseWrapper) -> bool:
@@ -25,21 +99,34 @@ def close_run(end: RunRecord, connection: BaseDatabaseWrapper) -> bool:
     Raises:
         ValueError: when `end.status` is not final.
     """
-    if end.status not in FINAL_STATUSES:
-        raise ValueError(f"{end.status} is not an end")
+    return close_runs([end], connection)[0]
+
+
+def _sealed(end: RunRecord, connection: BaseDatabaseWrapper, batch: Batch | None) -> list[Any]:
+    seal = (adapted(batch.id, connection), RUN.new_salts()) if batch is not None else (None, None)
+    return [*values(end, _WRITTEN, connection), *seal]
+
+
+def _close_after_a_look(end: RunRecord, connection: BaseDatabaseWrapper) -> bool:
+    """Where the row has a wish to abort, or an end, or is not there."""
     # Locked, so that no wish to abort is written between the look and the update.
-    run = Run.objects.using(connection.alias).select_for_update().filter(pk=end.id).first()
+    runs = Run.objects.using(connection.alias).select_for_update()
+    run = runs.only("status", "finished_at", *ABORT_COLUMNS).filter(pk=end.id).first()
     if run is None or RunStatus(run.status) not in sources_of(RunStatus(end.status)):
         return _came_second(end, run, connection)
     end, note = _with_first_abort(end, run)
-    columns = (*END_COLUMNS, *ABORT_COLUMNS)
-    sql = f"UPDATE {_TABLE} SET {assignments(columns)} WHERE id = %s AND status = %s"  # noqa: S608 (names are ours)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*values(end, (*columns, "id"), connection), run.status])
-        closed: bool = cursor.rowcount == 1
+    batch = current_batch()
+    parameters = [*_sealed(end, connection, batch), adapted(end.id, connection), run.status]
+    closed = _CLOSE.rows(parameters, connection)
+    if batch is not None:
+        batch.add_rows(EntryKind.RUN, closed)
+    if closed:
+        announce(end, closed[0][_AGENT], connection)
     if closed and note is not None:
         add_note(note, connection)
-    return closed
+    if closed and run.abort_requested_at is not None:
+        seal_loose_notes(end.id, connection)
+    return bool(closed)
 
 
 def _came_second(end: RunRecord, run: Run | None, connection: BaseDatabaseWrapper) -> bool:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
@@ -15,15 +16,25 @@ from gateway_project import clock
 from gateway_project.runs.close import close_run
 from gateway_project.runs.models import Run, Worker
 from gateway_project.runs.record import COLUMNS, RunRecord
+from gateway_project.runs.statement import Statement
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, AbortPhase, RunStatus
 
 _REGISTERED_WITHIN = timedelta(minutes=1)
 """A living worker has registered by then: it tries each second while the database is away."""
 
 
+_ALIVE = (
+    f"SELECT 1 FROM {Worker._meta.db_table} "  # noqa: S608 (the name is ours)
+    "WHERE id = %s AND lost_at IS NULL AND ended_at IS NULL AND lease_until > "
+)
+_LOCK_ALIVE = Statement(f"{_ALIVE} STATEMENT_TIMESTAMP() FOR NO KEY UPDATE")
+_LOOK_ALIVE = Statement(f"{_ALIVE} strftime('%Y-%m-%d %H:%M:%f', 'now')")
+"""SQLite has nothing to lock: its transactions that write exclude each other."""
+
+
 @dataclass(frozen=True, slots=True)
 class RenewLease:
-    """A change for the journal: this worker lives. The result is False when others took it for lost."""
+    """A change for the journal: this worker lives. The result is False when it was taken for lost, or has ended."""
 
     worker: str
     seconds: float
@@ -33,7 +44,7 @@ class RenewLease:
         workers = Worker.objects.using(connection.alias)
         until = Now() + timedelta(seconds=self.seconds)
         mine = workers.filter(pk=self.worker)
-        if mine.filter(lost_at__isnull=True).update(lease_until=until):
+        if mine.filter(lost_at__isnull=True, ended_at__isnull=True).update(lease_until=until):
             return True
         if mine.exists():
             return False
@@ -49,6 +60,24 @@ class RenewLease:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldLease:
+    """A change for the journal: keep others from taking this worker for lost until the transaction ends.
+
+    The result is False when they have done so already.
+    """
+
+    worker: str
+    seconds: float
+
+    def apply(self, connection: BaseDatabaseWrapper) -> bool:
+        """Lock the worker if its lease holds; renew one that has lapsed and that nobody has noticed."""
+        statement = _LOCK_ALIVE if connection.vendor == "postgresql" else _LOOK_ALIVE
+        if statement.rows([self.worker], connection):
+            return True
+        return RenewLease(self.worker, self.seconds).apply(connection)
+
+
+@dataclass(frozen=True, slots=True)
 class EndLease:
     """A change for the journal: this worker ends in good order."""
 
@@ -59,33 +88,44 @@ class EndLease:
         Worker.objects.using(connection.alias).filter(pk=self.worker).update(ended_at=clock.now())
 
 
+class Swept(NamedTuple):
+    """What a sweep has done."""
+
+    workers: int
+    """How many workers it found lost."""
+    runs: int
+    """How many runs it closed, of these and of others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A change for the journal: close what lost workers left open. The result is how many runs that were."""
+    """A change for the journal: close what lost workers left open. The result tells how much that was.
 
-    def apply(self, connection: BaseDatabaseWrapper) -> int:
+    The journal first writes what dead processes left in their spill files, so that no real end comes too late.
+    """
+
+    def apply(self, connection: BaseDatabaseWrapper) -> Swept:
         """Sweep once."""
         return sweep(connection)
 
 
-def sweep(connection: BaseDatabaseWrapper) -> int:
+def sweep(connection: BaseDatabaseWrapper) -> Swept:
     """Close the open runs of every worker whose lease has lapsed, exactly once, in the caller's transaction.
 
-    Returns:
-        How many runs were closed.
+    What another process has locked is left to it: that one is just sweeping it, or has just come back to life.
     """
     workers = Worker.objects.using(connection.alias)
     lapsed = workers.filter(lease_until__lt=Now(), lost_at__isnull=True, ended_at__isnull=True)
-    for worker in lapsed.values_list("pk", flat=True):
-        # Guarded again: of several sweepers one finds it so.
-        lapsed.filter(pk=worker).update(lost_at=clock.now())
+    found = list(lapsed.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
+    workers.filter(pk__in=found).update(lost_at=clock.now())
     gone = workers.filter(Q(lost_at__isnull=False) | Q(ended_at__isnull=False)).values("pk")
-    left_open = Run.objects.using(connection.alias).open()
+    left_open = Run.objects.using(connection.alias).open().select_for_update(skip_locked=True)
     # A worker that died before it could register, whose runs came out of its spill file.
     nobodys = left_open.exclude(worker__in=workers.values("pk")).filter(
         received_at__lt=clock.now() - _REGISTERED_WITHIN
     )
-    return sum(close_run(_lost(run), connection) for run in [*left_open.filter(worker__in=gone), *nobodys])
+    runs = [*left_open.filter(worker__in=gone), *nobodys]
+    return Swept(len(found), sum(close_run(_lost(run), connection) for run in runs))
 
 
 def _lost(run: Run) -> RunRecord:

@@ -5,8 +5,12 @@ from typing import Self
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.models.lookups import GreaterThan
 
 from gateway_project import clock, ids
+from gateway_project.runs.content.models import RunContent
+from gateway_project.runs.legal_hold import LegalHold
+from gateway_project.runs.run_alert import RunAlert
 from gateway_project.runs.vocabulary import (
     OPEN_STATUSES,
     AbortCause,
@@ -17,6 +21,38 @@ from gateway_project.runs.vocabulary import (
     RunStatus,
     UsageSource,
 )
+
+__all__ = [
+    "CLIENT_GONE",
+    "SLOW_ABORT",
+    "Chain",
+    "LegalHold",
+    "Overview",
+    "Run",
+    "RunAlert",
+    "RunContent",
+    "RunLabel",
+    "RunNote",
+    "RunQuerySet",
+    "Seal",
+    "Tombstone",
+    "Verification",
+    "Worker",
+]
+
+CLIENT_GONE = models.Q(abort_cause__in=(AbortCause.CLIENT_DISCONNECT, AbortCause.SLOW_READER)) | models.Q(
+    # An agent that is configured to finish goes on without a cause; its answer reached nobody.
+    abort_cause="",
+    status=RunStatus.COMPLETED,
+    delivered=False,
+)
+"""The runs whose client went away before it had its answer."""
+
+SLOW_ABORT = models.Q(abort_outcome=AbortOutcome.UNRESPONSIVE) | models.Q(
+    # A difference, not a sum: PostgreSQL takes no sum of time and interval into an index (migration 0003).
+    GreaterThan(models.F("settled_at") - models.F("abort_requested_at"), timedelta(seconds=1))
+)
+"""The runs whose agent took more than a second to stop, or was not seen to."""
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -30,9 +66,27 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Those that have their final status."""
         return self.exclude(status__in=sorted(OPEN_STATUSES))
 
+    def held(self) -> Self:
+        """Those that a legal hold is on, by itself or by their principal."""
+        by_itself, by_principal = _holds()
+        return self.filter(models.Q(by_itself) | models.Q(by_principal))
+
+    def not_held(self) -> Self:
+        """Those that none is on."""
+        by_itself, by_principal = _holds()
+        return self.filter(~by_itself, ~by_principal)
+
     def newest_first(self) -> Self:
         """By arrival, and by id where that is equal."""
         return self.order_by("-received_at", "-id")
+
+
+def _holds() -> tuple[models.Exists, models.Exists]:
+    """Whether a hold is on a run by itself, and by its principal."""
+    holds = LegalHold.objects.in_force()
+    whose = {"principal_kind": models.OuterRef("principal_kind"), "principal_id": models.OuterRef("principal_id")}
+    by_principal = holds.filter(run__isnull=True, **whose)
+    return models.Exists(holds.filter(run=models.OuterRef("pk"))), models.Exists(by_principal)
 
 
 class Run(models.Model):
@@ -47,6 +101,12 @@ class Run(models.Model):
         "requested model", max_length=200, blank=True, help_text="What the client wrote in `model`."
     )
     streaming = models.BooleanField("streaming", default=False)
+    background = models.BooleanField(
+        "background", default=False, help_text="Meant to run on without its client, which comes back for the answer."
+    )
+    parent_run = models.UUIDField(
+        "parent run", null=True, blank=True, help_text="The run of the response that this one continues."
+    )
     worker = models.CharField("worker", max_length=32, blank=True, help_text="The process that owned the run.")
 
     principal_kind = models.CharField("principal kind", max_length=24, blank=True)
@@ -82,7 +142,7 @@ class Run(models.Model):
     events_sent = models.PositiveIntegerField("events sent", default=0)
     bytes_sent = models.PositiveBigIntegerField("bytes sent", default=0)
     tokens_sent = models.PositiveIntegerField(
-        "tokens sent", default=0, help_text="Pieces of output sent, about a token each."
+        "tokens sent", default=0, help_text="Of the output tokens, the share whose text was sent."
     )
 
     input_tokens = models.PositiveIntegerField("input tokens", null=True, blank=True)
@@ -101,6 +161,10 @@ class Run(models.Model):
         encoder=DjangoJSONEncoder,
         help_text="Request fields that are recorded and bound to nothing, and sampling hints.",
     )
+
+    seal = models.UUIDField("seal", null=True, editable=False, help_text="The seal that holds the digest of this row.")
+    salts = models.BinaryField("salts", null=True, help_text="What the personal fields enter the digest with.")
+    commitments = models.BinaryField("commitments", null=True, help_text="What is left of personal fields when erased.")
 
     objects = RunQuerySet.as_manager()
 
@@ -122,6 +186,39 @@ class Run(models.Model):
                 fields=("worker",),
                 name="gateway_run_open",
                 condition=models.Q(status__in=sorted(OPEN_STATUSES)),
+            ),
+            # For each question and thread of the list. In the list's whole order: with less of it PostgreSQL would
+            # rather walk all runs, expecting to meet the few soon, and values come and go with time.
+            models.Index(fields=("agent", "-received_at", "-id"), name="gateway_run_agent"),
+            models.Index(fields=("model", "-received_at", "-id"), name="gateway_run_model"),
+            models.Index(fields=("endpoint", "-received_at", "-id"), name="gateway_run_endpoint"),
+            models.Index(fields=("worker", "-received_at", "-id"), name="gateway_run_worker"),
+            models.Index(fields=("client_address", "-received_at", "-id"), name="gateway_run_address"),
+            models.Index(fields=("principal_kind", "principal_id", "-received_at", "-id"), name="gateway_run_identity"),
+            models.Index(
+                fields=("client_request_id",),
+                name="gateway_run_request_id",
+                opclasses=("varchar_pattern_ops",),  # PostgreSQL: finds beginnings
+                condition=~models.Q(client_request_id=""),
+            ),
+            models.Index(
+                fields=("parent_run", "-received_at", "-id"),
+                name="gateway_run_parent",
+                condition=models.Q(parent_run__isnull=False),
+            ),
+            models.Index(
+                fields=("abort_cause", "-received_at", "-id"),
+                name="gateway_run_cause",
+                condition=~models.Q(abort_cause=""),
+            ),
+            models.Index(
+                fields=("abort_phase", "-received_at", "-id"),
+                name="gateway_run_phase",
+                condition=~models.Q(abort_phase=""),
+            ),
+            models.Index(fields=("-received_at", "-id"), name="gateway_run_client_gone", condition=CLIENT_GONE),
+            models.Index(
+                fields=("-received_at", "-id"), name="gateway_run_undelivered", condition=models.Q(delivered=False)
             ),
         )
         default_permissions = ("view",)  # nobody adds, changes or deletes a record
@@ -151,6 +248,16 @@ class Run(models.Model):
         if self.abort_requested_at is None or self.settled_at is None:
             return None
         return self.settled_at - self.abort_requested_at
+
+
+class Overview(Run):
+    """The runs as a whole, for the figures over them: a page and a permission of its own, no table."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "overview"
+        verbose_name_plural = "overview"
+        default_permissions = ("view",)
 
 
 class Worker(models.Model):
@@ -197,6 +304,10 @@ class RunNote(models.Model):
     by = models.CharField("by", max_length=150, blank=True)
     text = models.CharField("text", max_length=500, blank=True)
 
+    seal = models.UUIDField("seal", null=True, editable=False, help_text="The seal that holds the digest of this row.")
+    salts = models.BinaryField("salts", null=True, help_text="What the personal fields enter the digest with.")
+    commitments = models.BinaryField("commitments", null=True, help_text="What is left of personal fields when erased.")
+
     class Meta:
         db_table = "gateway_run_note"
         verbose_name = "run note"
@@ -205,3 +316,116 @@ class RunNote(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.text}"
+
+
+class RunLabel(models.Model):
+    """What a client called a run: an index of its `parameters`, to find it by. See `runs.labels`."""
+
+    pk = models.CompositePrimaryKey("run", "name")
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="labels", db_constraint=False, db_index=False, verbose_name="run"
+    )
+    name = models.CharField("name", max_length=80)
+    value = models.CharField("value", max_length=512)
+
+    class Meta:
+        db_table = "gateway_run_label"
+        verbose_name = "run label"
+        verbose_name_plural = "run labels"
+        default_permissions = ()  # Who may see the run may see them.
+        indexes = (models.Index(fields=("name", "value"), name="gateway_run_label_value"),)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value}"
+
+
+class Chain(models.Model):
+    """One writer's chain of seals, and where it ends. What it says is checked against the seals, never trusted."""
+
+    id = models.UUIDField("chain id", primary_key=True, editable=False)
+    writer = models.CharField("writer", max_length=270, help_text="Host and process id.")
+    head_number = models.PositiveBigIntegerField("number of the last seal")
+    head_hash = models.BinaryField("hash of the last seal", max_length=32)
+    head_at = models.DateTimeField("time of the last seal")
+    named_number = models.PositiveBigIntegerField(
+        "last seal that another chain names", default=0, help_text="Spares naming it again, and in anchors; verified."
+    )
+
+    class Meta:
+        db_table = "gateway_chain"
+        verbose_name = "chain of seals"
+        verbose_name_plural = "chains of seals"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.writer})"
+
+
+class Seal(models.Model):
+    """What one committed batch made final: a digest a row, bound to the seal before it."""
+
+    id = models.UUIDField("seal id", primary_key=True, editable=False)
+    chain = models.UUIDField("chain", editable=False)
+    number = models.PositiveBigIntegerField("number", help_text="In its chain, from 1.")
+    version = models.PositiveSmallIntegerField("version", help_text="Of the canonical form.")
+    previous = models.BinaryField("hash of the seal before", max_length=32)
+    sealed_at = models.DateTimeField("sealed")
+    entries = models.BinaryField("entries", help_text="49 bytes each: kind, id, digest.")
+    heads = models.BinaryField("heads of other chains", help_text="56 bytes each: chain, number, hash.")
+    hash = models.BinaryField("hash", max_length=32)
+
+    class Meta:
+        db_table = "gateway_seal"
+        verbose_name = "seal"
+        verbose_name_plural = "seals"
+        default_permissions = ("view",)
+        constraints = (models.UniqueConstraint(fields=("chain", "number"), name="gateway_seal_place"),)
+
+    def __str__(self) -> str:
+        return f"seal {self.number} of chain {self.chain}"
+
+
+class Tombstone(models.Model):
+    """Where to find the seal that tells of a purge or an erasure. An index only: what counts stands in the seal."""
+
+    object_id = models.UUIDField("object id")
+    kind = models.PositiveSmallIntegerField("kind", help_text="Of the entry in the seal.")
+    seal = models.UUIDField("seal")
+
+    class Meta:
+        db_table = "gateway_tombstone"
+        verbose_name = "tombstone"
+        verbose_name_plural = "tombstones"
+        default_permissions = ("view",)
+        constraints = (models.UniqueConstraint(fields=("object_id", "kind", "seal"), name="gateway_tombstone_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.object_id}"
+
+
+class Verification(models.Model):
+    """One walk of ``verifyruns``: how far it is, and what it found."""
+
+    started_at = models.DateTimeField("started")
+    walked_at = models.DateTimeField("last step", help_text="When the checkpoint was written.")
+    finished_at = models.DateTimeField("finished", null=True, blank=True)
+    checkpoint = models.JSONField("checkpoint", default=dict, help_text="Where to go on.")
+    seals = models.PositiveBigIntegerField("seals", default=0)
+    rows = models.PositiveBigIntegerField("rows", default=0)
+    breaks = models.JSONField("breaks", default=dict, help_text="How many of each kind.")
+    first_break = models.CharField("first break", max_length=500, blank=True)
+
+    class Meta:
+        db_table = "gateway_verification"
+        verbose_name = "verification"
+        verbose_name_plural = "verifications"
+        ordering = ("-id",)
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"verification of {self.started_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_clean(self) -> bool:
+        """It came to its end and found nothing."""
+        return self.finished_at is not None and not self.breaks

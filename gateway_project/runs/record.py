@@ -2,11 +2,12 @@
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
-from typing import Any
+from operator import attrgetter, getitem, itemgetter
+from typing import Any, NamedTuple
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -28,6 +29,8 @@ class RunRecord:
     model: str = ""
     requested_model: str = ""
     streaming: bool = False
+    background: bool = False
+    parent_run: uuid.UUID | None = None
     worker: str = ""
     principal_kind: str = ""
     principal_id: str = ""
@@ -77,6 +80,9 @@ class NoteRecord:
 COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(RunRecord))
 NOTE_COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(NoteRecord))
 
+SEAL_COLUMNS = ("seal", "salts")
+"""What is written beside the record when a row becomes final."""
+
 START_COLUMNS = ("status", "started_at", "worker")
 """What changes when a queued run starts."""
 
@@ -108,6 +114,21 @@ END_COLUMNS = (
 )
 """What a run's end writes, besides `ABORT_COLUMNS`."""
 
+NEVER_WHEN_OPEN: Mapping[str, Any] = {
+    f.name: f.default
+    for f in fields(RunRecord)
+    if f.name in {*END_COLUMNS, *ABORT_COLUMNS} and f.name not in START_COLUMNS
+}
+"""What an open run has no value for, or only by somebody's wish to abort it, and what stands there instead."""
+
+_its_end = attrgetter(*NEVER_WHEN_OPEN)
+_NO_END = tuple(NEVER_WHEN_OPEN.values())
+
+
+def is_untold(record: RunRecord) -> bool:
+    """Whether the record tells nothing of an end or an abort."""
+    return bool(_its_end(record) == _NO_END)
+
 
 @cache
 def text_limits(model: type[models.Model]) -> Mapping[str, int]:
@@ -122,14 +143,23 @@ def text_limits(model: type[models.Model]) -> Mapping[str, int]:
 @cache
 def _converters(vendor: str, uses_native_uuid: bool) -> Mapping[type, Callable[[Any], Any]]:
     """How values of a type are handed to the database driver."""
-    converters: dict[type, Callable[[Any], Any]] = {
-        dict: lambda value: json.dumps(_storable(value), cls=DjangoJSONEncoder)
-    }
+    converters: dict[type, Callable[[Any], Any]] = {dict: _json_text}
     if not uses_native_uuid:
-        converters[uuid.UUID] = lambda value: value.hex
+        converters[uuid.UUID] = attrgetter("hex")
     if vendor == "sqlite":
+        # Naive: spelling an offset only to cut it takes half as long again.
         converters[datetime] = lambda value: value.replace(tzinfo=None).isoformat(" ", "microseconds")
     return converters
+
+
+def _json_text(value: Mapping[str, Any]) -> str:
+    return json.dumps(storable(value), cls=DjangoJSONEncoder) if value else "{}"
+
+
+def adapted(value: Any, connection: BaseDatabaseWrapper) -> Any:
+    """One value as `connection`'s driver wants it."""
+    converter = _converters(connection.vendor, connection.features.has_native_uuid_field).get(type(value))
+    return converter(value) if converter else value
 
 
 def values(record: RunRecord | NoteRecord, columns: tuple[str, ...], connection: BaseDatabaseWrapper) -> list[Any]:
@@ -137,29 +167,67 @@ def values(record: RunRecord | NoteRecord, columns: tuple[str, ...], connection:
 
     Texts longer than their column are cut: a client's long header must not cost the record.
     """
-    limits = text_limits(Run if isinstance(record, RunRecord) else RunNote)
+    read = _reader(columns, of_run=isinstance(record, RunRecord))
+    texts = read.texts(record)
+    try:
+        together = "".join(texts)
+        is_plain = together.isascii() and "\x00" not in together
+    except TypeError:
+        is_plain = False  # An agent may have put anything there; the database decides.
+    stored = map(getitem, texts, read.cuts) if is_plain else map(_cut, texts, read.cuts)
     converters = _converters(connection.vendor, connection.features.has_native_uuid_field)
-    result: list[Any] = []
-    for column in columns:
-        value = getattr(record, column)
-        if isinstance(value, str):
-            result.append(_storable(value)[: limits[column]])
-        else:
-            converter = converters.get(type(value))
-            result.append(converter(value) if converter else value)
-    return result
+    others = [
+        converter(value) if (converter := converters.get(type(value))) is not None else value
+        for value in read.others(record)
+    ]
+    return list(read.in_order((*stored, *others)))
 
 
-def _storable(value: Any) -> Any:
+class _Reader(NamedTuple):
+    """What reads columns: first the texts, then the others, and at last all of them in their order."""
+
+    texts: "_Columns"
+    cuts: tuple[slice, ...]
+    others: "_Columns"
+    in_order: "_Columns"
+
+
+_Columns = Callable[[Any], tuple[Any, ...]]
+
+
+@cache
+def _reader(columns: tuple[str, ...], *, of_run: bool) -> _Reader:
+    limits = text_limits(Run if of_run else RunNote)
+    texts = [column for column in columns if column in limits]
+    others = [column for column in columns if column not in limits]
+    places = [[*texts, *others].index(column) for column in columns]
+    cuts = tuple(slice(limits[column]) for column in texts)
+    return _Reader(_several(attrgetter, texts), cuts, _several(attrgetter, others), _several(itemgetter, places))
+
+
+def _several(getter: Callable[..., Any], keys: Sequence[Any]) -> _Columns:
+    """A getter that returns a tuple also of one thing, or none."""
+    if len(keys) > 1:
+        found: _Columns = getter(*keys)
+        return found
+    gets = [getter(key) for key in keys]
+    return lambda source: tuple(get(source) for get in gets)
+
+
+def _cut(value: Any, cut: slice) -> Any:
+    return storable(value)[cut] if isinstance(value, str) else value
+
+
+def storable(value: Any) -> Any:
     """`value` without what a database refuses: NUL in text (PostgreSQL) and lone surrogates."""
     if isinstance(value, str):
         if value.isascii():
             return value.replace("\x00", "\ufffd")
         return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
     if isinstance(value, Mapping):
-        return {_storable(key): _storable(item) for key, item in value.items()}
+        return {storable(key): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_storable(item) for item in value]
+        return [storable(item) for item in value]
     return value
 
 
@@ -181,12 +249,13 @@ def bare_end(record: RunRecord) -> RunRecord:
     )
 
 
-def insert_sql(table: str, columns: tuple[str, ...]) -> str:
-    """A parametrised INSERT of `columns`, in order, that does nothing when the row is there."""
+def insert_sql(table: str, columns: tuple[str, ...], *, returning: tuple[str, ...] = ()) -> str:
+    """A parametrised INSERT of `columns`, in order, that does nothing and returns nothing when the row is there."""
     marks = ", ".join(["%s"] * len(columns))
     names = ", ".join(quoted(columns))
     # The same row may come again: a commit's answer can get lost, and a spill file be replayed twice.
-    return f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (names are ours)
+    insert = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (names are ours)
+    return f"{insert} RETURNING {', '.join(quoted(returning))}" if returning else insert
 
 
 def quoted(columns: tuple[str, ...]) -> list[str]:

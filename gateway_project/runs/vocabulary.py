@@ -13,6 +13,7 @@ class Endpoint(TextChoices):
 
     CHAT_COMPLETIONS = "chat_completions", "Chat Completions"
     RESPONSES = "responses", "Responses"
+    COMPACT = "responses_compact", "Responses, compact"
 
 
 class RunStatus(TextChoices):
@@ -73,16 +74,22 @@ class NoteKind(TextChoices):
     ABORT_REQUESTED = "abort_requested", "Abort requested"
     SECOND_CAUSE = "second_cause", "Second cause"
     CLIENT_GONE = "client_gone", "Client gone, agent goes on"
+    RESUMED = "resumed", "Client came back"
     LATE_END = "late_end", "Agent ended late"
     SECOND_END = "second_end", "Already closed by somebody else"
     TOOL = "tool", "Tool of the agent"
+    CALL_DROPPED = "call_dropped", "Call not permitted, dropped"
+    INPUT = "input", "Input fetched"
 
 
 OPEN_STATUSES = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
 FINAL_STATUSES = frozenset(RunStatus) - OPEN_STATUSES
 
 TRANSITIONS: Mapping[RunStatus | None, frozenset[RunStatus]] = {
-    None: frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.REJECTED, RunStatus.ABORTED}),
+    None: frozenset(
+        # The last two: a run that ended before its row was made.
+        {RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.REJECTED, RunStatus.ABORTED, RunStatus.FAILED}
+    ),
     RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.ABORTED, RunStatus.FAILED}),
     RunStatus.RUNNING: frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.ABORTED}),
     **{status: frozenset[RunStatus]() for status in FINAL_STATUSES},

@@ -1,6 +1,6 @@
 """``GET /v1/models`` and ``GET /v1/models/{id}``: what the key may use."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway_project.agents.registry import registry
 from gateway_project.transport import sse
@@ -9,6 +9,8 @@ from gateway_project.transport.consumer import GatewayConsumer
 
 class ModelCatalogue(GatewayConsumer):
     """Lists the models, or describes one. Ids may have slashes."""
+
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
 
     async def respond(self) -> None:
         """Reply with a list object, or a model object (OpenAI API, Models)."""

@@ -3,12 +3,16 @@
 The envelope has the four keys of both protocols: ``{"error": {"message", "type", "param", "code"}}``.
 """
 
+import logging
 import math
+import uuid
 from typing import Any, TypedDict, assert_never
 
-from gateway_project.agents.errors import AgentError
+from gateway_project.agents.errors import AgentError, AgentMisbehaved
 from gateway_project.execution.outlet import Aborted, Failed
 from gateway_project.runs.vocabulary import AbortCause
+
+logger = logging.getLogger("gateway.request")
 
 
 class ErrorBody(TypedDict):
@@ -96,6 +100,47 @@ class BodyTooLarge(APIError):
         super().__init__(f"The request body is larger than {limit} bytes.")
 
 
+class BodyTooSlow(APIError):
+    """The request was not whole within `seconds`. The connection is of no more use."""
+
+    status = 408
+    code = "request_timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The request did not arrive as a whole within {seconds:g} seconds.", headers=((b"connection", b"close"),)
+        )
+
+
+class HeadersTooLarge(APIError):
+    """The request line and the headers are more than the server reads."""
+
+    status = 431
+    code = "headers_too_large"
+
+    def __init__(self) -> None:
+        super().__init__("The request's headers are too many or too large.")
+
+
+class BadFraming(APIError):
+    """What was sent is no HTTP request, or one whose end cannot be told for sure (RFC 9112)."""
+
+    code = "malformed_request"
+
+    def __init__(self, message: str = "The request is not well-formed HTTP/1.1.") -> None:
+        super().__init__(message)
+
+
+class UnknownURL(APIError):
+    """No endpoint has this path."""
+
+    status = 404
+    code = "unknown_url"
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"Unknown request URL: {method} {path}.")
+
+
 class UnsupportedMediaType(APIError):
     """The body is no JSON, or is encoded in a way that is not read here."""
 
@@ -103,10 +148,25 @@ class UnsupportedMediaType(APIError):
     code = "unsupported_media_type"
 
 
+class OriginNotAllowed(APIError):
+    """A page of another origin wants to open a socket; browsers ask nobody else (RFC 6455, section 10.2)."""
+
+    status = 403
+    code = "origin_not_allowed"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"The origin {origin!r} is not allowed. The operator may add it to CORS_ORIGINS.")
+
+
 class InvalidHost(APIError):
     """The Host header is not one of ``ALLOWED_HOSTS``."""
 
     code = "invalid_host"
+
+    def __init__(
+        self, message: str = "The Host header is not allowed. The operator may add it to ALLOWED_HOSTS."
+    ) -> None:
+        super().__init__(message)
 
 
 def aborted_error(cause: AbortCause) -> AgentError:
@@ -124,14 +184,33 @@ def aborted_error(cause: AbortCause) -> AgentError:
             assert_never(cause)
 
 
+def told(error: Exception, run_id: uuid.UUID) -> AgentError:
+    """The error that the client of a refused request is told. It is logged here, and hidden if it is none of ours."""
+    if not isinstance(error, AgentError):
+        logger.error("request.failed", exc_info=error, extra={"run_id": run_id})
+        error = AgentMisbehaved("The server failed to handle the request.")
+    details = {"run_id": run_id, "status": error.status, "code": error.code}
+    logger.info("request.refused", extra=details)
+    return error
+
+
 def error_of(result: Failed | Aborted) -> AgentError:
     """The error that a run's result means for the client."""
     return result.error if isinstance(result, Failed) else aborted_error(result.cause)
 
 
+_TOLD_CHARACTERS = 1000
+"""An error may quote what was sent, which may be megabytes."""
+
+
 def envelope(error: AgentError) -> ErrorEnvelope:
     """The JSON body for `error`."""
-    return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+    param = None if error.param is None else _told(error.param)
+    return {"error": {"message": _told(error.message), "type": error.type, "param": param, "code": error.code}}
+
+
+def _told(text: str) -> str:
+    return text if len(text) <= _TOLD_CHARACTERS else text[: _TOLD_CHARACTERS - 1] + "…"
 
 
 def error_headers(error: AgentError) -> list[tuple[bytes, bytes]]:

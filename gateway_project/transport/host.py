@@ -4,13 +4,14 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from gateway_project.access.authentication import header
 from gateway_project.conf import Network, gateway_settings, parse_network
-from gateway_project.transport.errors import InvalidHost
+from gateway_project.transport.errors import InvalidHost, OriginNotAllowed
 
 EXPOSED_HEADERS = b"x-request-id, retry-after, x-should-retry"
 _DEBUG_HOSTS = [".localhost", "127.0.0.1", "[::1]"]
@@ -19,16 +20,29 @@ _DEBUG_HOSTS = [".localhost", "127.0.0.1", "[::1]"]
 def check_host(scope: Mapping[str, Any]) -> None:
     """Hold the Host header against ``ALLOWED_HOSTS``, by Django's own rules.
 
+    HTTP/1.0 knows no Host; the server's own address stands for it then, as it does in Django.
+
     Raises:
-        InvalidHost: when it is missing or not allowed.
+        InvalidHost: when it is missing, not allowed, or not one (RFC 9112, section 3.2).
     """
-    host = header(scope, b"host")
+    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) > 1:
+        raise InvalidHost("The request has more than one Host header.")
+    host = hosts[0] if hosts else None
+    if host is None and scope.get("http_version") == "1.0" and scope.get("server"):
+        address = str(scope["server"][0])
+        host = f"[{address}]" if ":" in address else address
     if settings.USE_X_FORWARDED_HOST:
         host = header(scope, b"x-forwarded-host") or host
     allowed = settings.ALLOWED_HOSTS or (_DEBUG_HOSTS if settings.DEBUG else [])
-    domain, _ = split_domain_port(host or "")
-    if not domain or not validate_host(domain, allowed):
-        raise InvalidHost("The Host header is not allowed. The operator may add it to ALLOWED_HOSTS.")
+    if not _is_allowed(host or "", tuple(allowed)):
+        raise InvalidHost
+
+
+@lru_cache(maxsize=256)
+def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, allowed)
 
 
 def cors_headers(scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
@@ -42,6 +56,21 @@ def cors_headers(scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
         headers.append((b"access-control-allow-origin", origin.encode("latin-1")))
         headers.append((b"access-control-expose-headers", EXPOSED_HEADERS))
     return headers
+
+
+def check_origin(scope: Mapping[str, Any]) -> None:
+    """Hold the Origin of a WebSocket handshake against ``GATEWAY["CORS_ORIGINS"]``; pages of this very host may.
+
+    Raises:
+        OriginNotAllowed: for a page from elsewhere. Who sends no Origin is no browser.
+    """
+    origin = header(scope, b"origin")
+    if origin is None:
+        return
+    origins = gateway_settings().CORS_ORIGINS
+    own = urlsplit(origin).netloc == header(scope, b"host")
+    if not own and "*" not in origins and origin not in origins:
+        raise OriginNotAllowed(origin)
 
 
 def preflight_headers(scope: Mapping[str, Any], methods: str) -> list[tuple[bytes, bytes]]:
@@ -63,7 +92,9 @@ def client_address(scope: Mapping[str, Any]) -> str:
     client = scope.get("client")
     address = str(client[0]) if client else ""
     trusted = _networks(gateway_settings().TRUSTED_PROXIES)
-    hops = _forwarded_for(scope) if trusted else []
+    if not trusted:
+        return address
+    hops = _forwarded_for(scope)
     while _is_trusted(address, trusted) and hops:
         hop = hops.pop()
         if _ip(hop) is None:

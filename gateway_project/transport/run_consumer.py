@@ -4,29 +4,30 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from channels.exceptions import StopConsumer
 
 from gateway_project import clock
 from gateway_project.access.authentication import header
-from gateway_project.agents.errors import AgentError, UnsupportedRequest
-from gateway_project.agents.registry import registry
 from gateway_project.conf import gateway_settings
 from gateway_project.execution.active_run import ActiveRun
+from gateway_project.execution.outlet import Outlet
 from gateway_project.execution.supervisor import current_supervisor
 from gateway_project.runs.record import RunRecord
-from gateway_project.runs.vocabulary import AbortCause, Endpoint, RunStatus
+from gateway_project.runs.vocabulary import AbortCause
 from gateway_project.transport.body import Body
+from gateway_project.transport.bounded import Bounded
 from gateway_project.transport.consumer import GatewayConsumer
 from gateway_project.transport.direct import DirectOutlet
 from gateway_project.transport.encoder import Encoder
-from gateway_project.transport.errors import UnsupportedParameter
-from gateway_project.transport.host import client_address
+from gateway_project.transport.errors import BodyTooSlow
+from gateway_project.transport.intake import Intake, Work
+from gateway_project.transport.keeper import Keeper
 from gateway_project.transport.schema import RunContext, RunRequest
 
 
-class RunConsumer(GatewayConsumer):
+class RunConsumer(Intake, GatewayConsumer):
     """The base of both endpoints, which supply the request's schema and the reply's encoder.
 
     The handler of the body's last fragment starts the run and returns: only then can the next message,
@@ -34,10 +35,6 @@ class RunConsumer(GatewayConsumer):
     """
 
     methods: ClassVar[tuple[str, ...]] = ("POST",)
-    endpoint: ClassVar[Endpoint]
-    request_model: ClassVar[type[RunRequest]]
-    parameter_names: ClassVar[Mapping[str, str]] = {}
-    """This endpoint's names for fields of `AgentRequest`, where they differ."""
 
     async def __call__(
         self,
@@ -48,10 +45,12 @@ class RunConsumer(GatewayConsumer):
         """Serve the request. However this ends, the run does not outlive the client."""
         self.received_at: datetime = clock.now()
         self.body: Body | None = None
+        self.has_come = False  # the request, as a whole
+        self.payload: dict[str, Any] = {}
         self.run: ActiveRun | None = None
         self.record: RunRecord | None = None
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, self._within_deadline(receive), send)
         except asyncio.CancelledError:
             await self._killed()
             raise
@@ -71,14 +70,55 @@ class RunConsumer(GatewayConsumer):
             self.body.feed(message.get("body", b""))
             if message.get("more_body"):
                 return
-            payload = self.body.json()
-            self.record = self._record(payload)
-            await current_supervisor().check_rate(self.record)
-            self._start(payload, self.record)
+            self.has_come = True
+            self.payload = self.body.json()
+            await self.launch(await self._take())
         except Exception as error:  # noqa: BLE001 (the last one who can still answer)
-            self._record_refusal(error)
-            await self.refuse(error)
-            raise StopConsumer from None
+            await self._refuse_run(error)
+
+    def _within_deadline(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> Any:
+        """`receive`, which gives a body that does not come to its end only so long. daphne has it whole already."""
+        seconds = gateway_settings().LIMITS.BODY_SECONDS
+        until = asyncio.get_running_loop().time() + seconds
+
+        async def receive_in_time() -> Mapping[str, Any]:
+            if self.has_come or not seconds:
+                return await receive()
+            try:
+                return await Bounded(receive(), until - asyncio.get_running_loop().time())
+            except TimeoutError:
+                await self._refuse_run(BodyTooSlow(seconds))
+
+        return receive_in_time
+
+    async def _refuse_run(self, error: Exception) -> NoReturn:
+        self._record_refusal(error)
+        await self.refuse(error)
+        raise StopConsumer from None
+
+    async def launch(self, work: Work) -> None:
+        """Start the run of a request that passed every check.
+
+        Raises:
+            AgentError: when there is no place for it.
+        """
+        self.run = current_supervisor().start(work.record, work.asked, work.agent, self.outlet(work))
+        self.connection.on_lost = self.client_gone
+
+    def outlet(self, work: Work) -> Outlet:
+        """Where the run's events go: to the client that waits for them."""
+        encoder = self.encoder(work.request, work.context)
+        heartbeat = gateway_settings().HEARTBEAT_SECONDS
+        return DirectOutlet(self.connection, encoder, heartbeat_seconds=heartbeat, keeper=self.keeper(work, encoder))
+
+    def keeper(self, work: Work, encoder: Encoder) -> Keeper | None:
+        """What keeps the answer beside the client. Nobody, unless the endpoint has stored answers."""
+        return None
+
+    def client_gone(self, cause: AbortCause) -> None:
+        """The client has left, or does not read: its run is stopped."""
+        if self.run is not None:
+            self.run.abort(cause)
 
     async def _killed(self) -> None:
         """The server kills its applications; of the tasks they stored it knows nothing (fact 3)."""
@@ -90,60 +130,10 @@ class RunConsumer(GatewayConsumer):
         if self.connection.complete:
             return  # The server's own "disconnect" after a finished response (fact 2).
         self.connection.lost()
-        if self.run is not None:
-            self.run.abort(AbortCause.CLIENT_DISCONNECT)
+        self.client_gone(AbortCause.CLIENT_DISCONNECT)
 
     def _open_body(self) -> Body:
         body = Body(gateway_settings().LIMITS.BODY_BYTES)
         names = (b"content-type", b"content-encoding", b"content-length")
         body.check_headers(*(header(self.scope, name) for name in names))
         return body
-
-    def _start(self, payload: dict[str, Any], record: RunRecord) -> None:
-        """Check the request and hand it to the supervisor.
-
-        Raises:
-            AgentError: when it is refused.
-        """
-        assert self.principal is not None
-        request = self.request_model.parse(payload)
-        target = registry().resolve(request.model, self.principal.agents)
-        context = RunContext(run_id=self.run_id, model=target.model, principal=self.principal)
-        asked = request.agent_request(context)
-        try:
-            target.agent.check_request(asked)
-        except UnsupportedRequest as error:
-            name = self.parameter_names.get(error.param or "", error.param)
-            raise UnsupportedParameter(error.message, param=name) from None
-        record.agent, record.model = target.agent.name, target.model
-        record.parameters = request.recorded(payload)
-        outlet = DirectOutlet(
-            self.connection,
-            self.encoder(request, context),
-            heartbeat_seconds=gateway_settings().HEARTBEAT_SECONDS,
-        )
-        self.run = current_supervisor().start(record, asked, target.agent, outlet)
-        self.connection.on_lost = self.run.abort
-
-    def _record_refusal(self, error: Exception) -> None:
-        """A refused request leaves a row too, once it is known whose it was."""
-        if self.principal is not None and isinstance(error, AgentError):
-            current_supervisor().reject(self.record or self._record({}), error)
-
-    def _record(self, payload: Mapping[str, Any]) -> RunRecord:
-        assert self.principal is not None
-        model = payload.get("model")
-        return RunRecord(
-            id=self.run_id,
-            status=RunStatus.QUEUED,
-            endpoint=self.endpoint,
-            received_at=self.received_at,
-            requested_model=model if isinstance(model, str) else "",
-            streaming=payload.get("stream") is True,
-            principal_kind=self.principal.kind,
-            principal_id=self.principal.id,
-            principal_label=self.principal.label,
-            client_address=client_address(self.scope),
-            user_agent=header(self.scope, b"user-agent") or "",
-            client_request_id=self.client_request_id(),
-        )

@@ -3,10 +3,11 @@
 import json
 import uuid
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, ValidationError
 from pydantic import Field as Constraint
@@ -47,6 +48,10 @@ RECORDED_CHARACTERS = 512
 """How much of a recorded text is kept; no field of either schema that is recorded may be longer."""
 
 
+_RECORDED_KEYS = 20
+_KEY_CHARACTERS = 64
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """What a request needs besides itself to become an `AgentRequest`."""
@@ -81,6 +86,8 @@ def at_most(entries: int) -> BeforeValidator:
 Penalty = Annotated[float, Constraint(ge=-2, le=2)] | None
 Label = Annotated[str, Constraint(max_length=64)]
 Metadata = Annotated[dict[Label, Annotated[str, Constraint(max_length=512)]], at_most(16)]
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
+CacheRetention = Literal["in_memory", "in-memory", "24h"]
 """Shapes that both protocols share."""
 
 
@@ -121,8 +128,8 @@ class RunRequest(WireModel):
             UnsupportedParameter: for a field that the table refuses.
             InvalidValue: naming the first field that is wrong.
         """
-        for name, field in cls.fields_table.items():
-            if field.treatment is Treatment.REFUSED and not _is_harmless(payload.get(name), field):
+        for name, field in _treated(cls, Treatment.REFUSED):
+            if name in payload and not _is_harmless(payload[name], field):
                 raise UnsupportedParameter(f"The parameter {name!r} is not supported here.", param=name)
         try:
             request = cls.model_validate(payload)
@@ -131,12 +138,16 @@ class RunRequest(WireModel):
         return request
 
     def recorded(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """What of `payload` goes into the record without being bound to anything."""
-        return {
+        """What of `payload` goes into the record without being bound to anything; of unknown keys their names."""
+        recorded = {
             name: _bounded(payload[name])
-            for name, field in self.fields_table.items()
-            if field.treatment is Treatment.RECORDED and payload.get(name) is not None
+            for name, _ in _treated(type(self), Treatment.RECORDED)
+            if payload.get(name) is not None
         }
+        unknown = [name for name in payload if name not in self.fields_table]
+        if unknown:
+            recorded["unknown_keys"] = [name[:_KEY_CHARACTERS] for name in sorted(unknown)[:_RECORDED_KEYS]]
+        return recorded
 
     @abstractmethod
     def agent_request(self, context: RunContext) -> AgentRequest:
@@ -147,11 +158,17 @@ class RunRequest(WireModel):
         """
 
 
+@cache
+def _treated(model: type[RunRequest], treatment: Treatment) -> Sequence[tuple[str, Field]]:
+    """The rows of a table that are treated so, in order. Null asks for nothing, and is harmless in each."""
+    return [(name, field) for name, field in model.fields_table.items() if field.treatment is treatment]
+
+
 def _bounded(value: Any) -> Any:
     """`value`, or its beginning: a client's megabytes have no place in a run's row."""
     if isinstance(value, str):
         return value[:RECORDED_CHARACTERS]
-    spelled = json.dumps(value)
+    spelled = json.dumps(value, ensure_ascii=False)
     return value if len(spelled) <= 20 * RECORDED_CHARACTERS else spelled[:RECORDED_CHARACTERS]
 
 
@@ -160,9 +177,10 @@ def _is_harmless(value: Any, field: Field) -> bool:
 
 
 def _invalid(error: ValidationError, payload: Mapping[str, Any]) -> InvalidValue:
-    """The error of a union's branch that got furthest tells most."""
+    """The error of a union's branch that got furthest tells most, and of the right type more than of a wrong one."""
     details = [(_path(item, payload), item) for item in error.errors(include_url=False, include_context=False)]
-    path, item = max(details, key=lambda pair: len(pair[0]))
+    path, _ = max(details, key=lambda pair: len(pair[0]))
+    item = max((item for at, item in details if at == path), key=lambda item: not item["type"].endswith("_type"))
     param = _spell(path)
     if item["type"] == "missing":
         message = f"Missing required parameter: {param!r}."

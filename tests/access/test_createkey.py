@@ -37,6 +37,13 @@ def test_agents_and_expiry() -> None:
     assert key.expires_at == datetime(year, 3, 1, 10, tzinfo=UTC)
 
 
+def test_how_much_is_kept_of_its_content() -> None:
+    createkey("shop", "--content", "redacted")
+    assert APIKey.objects.get().content == "redacted"
+    with pytest.raises(CommandError, match="content"):
+        createkey("shop", "--content", "all")
+
+
 @pytest.mark.parametrize("text", ["{}-03-01", "{}0301"])
 def test_a_date_means_its_end_however_it_is_written(text: str) -> None:
     year = clock.now().year + 1

@@ -172,10 +172,18 @@ async def test_log_probabilities_come_with_their_tokens(agent: LocalAgent) -> No
     assert bytes(first.bytes or ()).decode() == first.token
 
 
+@pytest.mark.compliance("Open Responses", "truncation")
 async def test_a_conversation_that_is_too_long_is_refused(agent: LocalAgent) -> None:
     with pytest.raises(ContextOverflow, match="exceeds the available context") as refused:
         await answer(agent, request(LONG_PROMPT * 2))
     assert refused.value.status == 400
+
+
+async def test_one_that_is_too_long_by_far_never_reaches_the_engine(agent: LocalAgent) -> None:
+    many = tuple(Message("user", (TextPart("x"),)) for _ in range(3000))
+    for messages in ((Message("user", (TextPart("x" * 5_000_000),)),), many):
+        with pytest.raises(ContextOverflow, match="too long for a context of"):
+            await answer(agent, replace(request("x"), messages=messages))
 
 
 async def test_what_the_engine_refuses_is_the_clients_error(agent: LocalAgent) -> None:

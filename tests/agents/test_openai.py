@@ -3,7 +3,10 @@
 import asyncio
 import gc
 import logging
+import socket
 import ssl
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
@@ -27,7 +30,7 @@ from gateway_project.agents.events import (
     ToolCallDelta,
     Usage,
 )
-from gateway_project.agents.openai import OpenAIAgent
+from gateway_project.agents.openai import OpenAIAgent, connection
 from gateway_project.agents.request import Sampling
 from gateway_project.agents.signal import AbortSignal
 from tests.agents.asking import Run, ask, request_for, text_of
@@ -156,6 +159,19 @@ async def test_a_stream_that_ends_without_done(agent: OpenAIAgent) -> None:
 
 async def test_a_long_stream_comes_whole(agent: OpenAIAgent) -> None:
     events = await ask(agent, "words-5000")
+    assert len(text_of(events).split()) == 5000
+
+
+async def test_a_long_stream_comes_whole_over_tls_too(
+    make: MakeAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = _self_signed(tmp_path)
+    trusting = ssl.create_default_context(cafile=tmp_path / "tls.pem")
+    trusting.check_hostname = False
+    monkeypatch.setattr(connection, "_tls", lambda: trusting)
+    async with Upstream(tls=serving) as secure:
+        # Several records come in one read.
+        events = await ask(make(base_url=secure.base_url), "words-5000")
     assert len(text_of(events).split()) == 5000
 
 
@@ -417,6 +433,30 @@ async def test_connecting_is_bounded(make: MakeAgent) -> None:
         await asyncio.wait_for(closed.wait(), 5)
 
 
+async def test_names_that_are_slow_to_look_up_hold_up_nobody_elses_threads(
+    make: MakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    looked_up: list[str] = []
+
+    def look_up(host: str, *_: Any, **__: Any) -> list[Any]:
+        looked_up.append(host)
+        over.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    agent = make(base_url="http://slow.invalid/v1", connect_timeout=0.2)
+    runs = [Run(agent, request_for("words-1")) for _ in range(60)]
+    try:
+        async with asyncio.timeout(10):
+            await asyncio.to_thread(time.monotonic)
+            await asyncio.wait([run.task for run in runs])
+    finally:
+        over.set()
+    assert looked_up == ["slow.invalid"], "once for all of them"
+    assert all(isinstance(run.task.exception(), UpstreamTimeout) for run in runs)
+
+
 async def test_only_silence_is_bounded_and_neither_the_whole_nor_the_first_byte(make: MakeAgent) -> None:
     agent = make(silence_timeout=0.3)
     assert text_of(await ask(agent, "think-500ms")) == "alpha"
@@ -427,3 +467,10 @@ async def test_an_upstream_may_be_asked_again_after_a_failure(agent: OpenAIAgent
     with pytest.raises(UpstreamError):
         await ask(agent, "cut-after-1")
     assert text_of(await ask(agent, "words-1")) == "alpha"
+
+
+def test_without_its_parser_the_check_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"base_url": "http://127.0.0.1:1/v1", "api_key": None}
+    before = list(OpenAIAgent.check(options))
+    monkeypatch.setattr(f"{OpenAIAgent.__module__}.find_spec", lambda name: None)
+    assert [*before, "the package httptools is not installed (extra 'openai')."] == list(OpenAIAgent.check(options))

@@ -1,6 +1,5 @@
 """Wrong options of the agent `openai` are told at the start, without repeating a secret."""
 
-import importlib.util
 from typing import Any
 
 import pytest
@@ -86,13 +85,6 @@ def test_each_wrong_option_is_named(options: dict[str, Any], sentence: str) -> N
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     assert len(list(OpenAIAgent.check({"modle": "x", "models": 3, "silence_timeout": -1}))) == 3
-
-
-def test_a_missing_http_client_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert list(OpenAIAgent.check({})) == ["aiohttp is not installed: pip install 'channels-agent-gateway[openai]'."]
-    with pytest.raises(RuntimeError, match="aiohttp is not installed"):
-        OpenAIAgent("openai", {}).load()
 
 
 def test_wrong_options_are_refused_when_the_check_was_not_made() -> None:

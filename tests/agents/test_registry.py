@@ -150,6 +150,8 @@ def test_the_registry_is_made_once_and_again_when_the_setting_changes() -> None:
     assert registry() is not first
 
 
+@pytest.mark.compliance("Chat Completions", "tools", "response_format", "n", "logprobs")
+@pytest.mark.compliance("Open Responses", "tools", "text", "include")
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

@@ -63,7 +63,7 @@ async def test_tool_calls_the_first_tool() -> None:
     first, *pieces = run.events[:-2]
     assert first == ToolCallDelta(0, call_id=f"call_{request.run_id.hex}", name="weather")
     assert "".join(piece.arguments for piece in pieces if isinstance(piece, ToolCallDelta)) == '{"city": "Paris"}'
-    assert run.events[-2:] == _end("tool_calls", output_tokens=0)
+    assert run.events[-2:] == _end("tool_calls", output_tokens=3)
 
 
 async def test_tool_calls_the_tool_that_is_forced() -> None:
@@ -105,6 +105,7 @@ async def test_the_token_limit_is_exact(limit: int, reason: str, words: int) -> 
     assert len(text_of(events).split()) == words
 
 
+@pytest.mark.compliance("Chat Completions", "stop")
 @pytest.mark.parametrize(
     ("stop", "text", "words"),
     [

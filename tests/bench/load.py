@@ -2,11 +2,16 @@
 
 import asyncio
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
 TICKS = os.sysconf("SC_CLK_TCK")
+_MOST_BYTES = 1024 * 1024
+"""Of one reply."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,30 @@ class Measure:
         return self.cpu_us / self.requests
 
 
+@contextmanager
+def pinned() -> Iterator[tuple[str, ...]]:
+    """This process and the upstream on one core, the servers on the other: what to put before their commands."""
+    all_ = sorted(os.sched_getaffinity(0))
+    if len(all_) < 2:
+        yield ()
+        return
+    os.sched_setaffinity(0, all_[1:2])
+    try:
+        yield ("taskset", "-c", str(all_[0]))
+    finally:
+        os.sched_setaffinity(0, all_)
+
+
+def cpu_time(pid: int) -> float:
+    """User and system time of a process so far in seconds, to the nanosecond: Linux has a clock for each process.
+
+    Of none (0) there is nothing to tell.
+    """
+    return time.clock_gettime((~pid << 3) | 2) if pid else 0.0
+
+
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """The same in steps of the scheduler's ticks."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -38,7 +65,7 @@ async def measure(port: int, pid: int, request: bytes, *, requests: int, clients
     left = iter(range(requests))
 
     async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_MOST_BYTES)
         for _ in left:
             began = loop.time()
             writer.write(request)
@@ -47,11 +74,25 @@ async def measure(port: int, pid: int, request: bytes, *, requests: int, clients
         writer.close()
         await writer.wait_closed()
 
-    before, began = cpu_seconds(pid), loop.time()
+    before, began = cpu_time(pid), loop.time()
     await asyncio.gather(*(client() for _ in range(clients)))
-    cpu, wall = cpu_seconds(pid) - before, loop.time() - began
+    cpu, wall = cpu_time(pid) - before, loop.time() - began
     p99 = quantiles(latencies, n=100)[98] if len(latencies) > 1 else latencies[0]
     return Measure(len(latencies), cpu * 1e6, wall * 1e6, median(latencies) * 1e3, p99 * 1e3)
+
+
+async def first_byte(port: int, request: bytes, awaited: bytes) -> float:
+    """Seconds until `awaited` has come, on a connection of its own that is open already."""
+    loop = asyncio.get_running_loop()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = loop.time()
+    writer.write(request)
+    await reader.readuntil(awaited)
+    found = loop.time() - began
+    await reader.readuntil(b"\r\n0\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    return found
 
 
 async def read_reply(reader: asyncio.StreamReader) -> None:
@@ -64,17 +105,3 @@ async def read_reply(reader: asyncio.StreamReader) -> None:
     else:
         length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
         await reader.readexactly(int(length.partition(b":")[2]))
-
-
-async def abort_latencies(port: int, request: bytes, *, trials: int) -> list[str]:
-    """Ask, wait for the first bytes, and leave. Returns the runs' ids."""
-    ids = []
-    for _ in range(trials):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request)
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        await reader.readuntil(b"data: ")
-        ids.append(head.partition("x-request-id: ")[2].partition("\r\n")[0])
-        writer.close()
-        await writer.wait_closed()
-    return ids

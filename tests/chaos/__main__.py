@@ -1,4 +1,7 @@
-"""``python -m tests.chaos --seconds 60 [--seed N]``: exits with 1 when the books do not balance. Needs PostgreSQL."""
+"""``python -m tests.chaos --seconds 60 [--seed N]``: exits with 1 when the books do not balance.
+
+Starts a PostgreSQL and a Redis of its own.
+"""
 
 import argparse
 import random
@@ -18,8 +21,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the faults and the clients; timing stays free")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     options = parser.parse_args()
-    if reason := services.missing("postgres"):
-        print(f"PostgreSQL is needed: {reason}", file=sys.stderr)
+    if reasons := [reason for name in ("postgres-server", "redis-server") if (reason := services.missing(name))]:
+        print(*reasons, sep="\n", file=sys.stderr)
         return 2
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     folder = Path(tempfile.mkdtemp(prefix="gateway-chaos-"))

@@ -1,7 +1,8 @@
 """The books that are balanced afterwards: runs, the upstream's own log, what clients saw, every change of a row."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gateway_project.runs.vocabulary import OPEN_STATUSES, TRANSITIONS, RunStatus
@@ -17,6 +18,13 @@ _WATCH = (
         VALUES (NEW.id, OLD.status, NEW.status, OLD.finished_at);
     END IF; RETURN NULL; END $$""",
     "CREATE TRIGGER chaos AFTER INSERT OR UPDATE ON gateway_run FOR EACH ROW EXECUTE FUNCTION chaos_note()",
+)
+
+_MESSAGE = re.compile(r'^(?=\d{4}-\d\d-\d\d |\{"time")', re.MULTILINE)
+"""Where the log's next message begins."""
+
+_DJANGOS = (
+    "CurrentThreadExecutor already quit or is broken",  # asgiref, when the client of a synchronous view is gone.
 )
 
 
@@ -89,8 +97,16 @@ def balance(
         if entry.finished_at is None and not entry.hung_up:
             books.left_running.append(f"upstream request {entry.number} of {prompt(entry)} is still open")
     for start, text in logs.items():
-        books.loud += [f"{start}: {line}" for line in text.splitlines() if line.startswith("Traceback")]
+        books.loud += [f"{start}: {line}" for line in _complaints(text)]
     return books
+
+
+def _complaints(log: str) -> Iterator[str]:
+    """The messages with a traceback: their first line and their last, which names the error."""
+    for message in _MESSAGE.split(log):
+        first, *others = message.strip().splitlines() or [""]
+        if any(line.startswith("Traceback") for line in others) and not any(known in message for known in _DJANGOS):
+            yield f"{first} ({others[-1]})"
 
 
 def _compare(books: Books, rows: Sequence[Row], called: Counter[str], asked: Sequence[Asked]) -> None:

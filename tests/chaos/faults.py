@@ -1,24 +1,32 @@
-"""What breaks: gateways are killed, ended and paused, the database is taken away."""
+"""What breaks: gateways are killed, ended and paused, the database and the channel layer go away and come back."""
 
 import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.servers import Postgres, Redis, Server
 from tests.e2e.gateway import Gateway, Store
 
 LEASE_SECONDS = 1.5
+FAULTS = 7
+"""Of a round."""
 
 
 class Site:
-    """Two gateways on one database and one spill folder, as they would stand on one host."""
+    """Two gateways on one database, one channel layer and one spill folder, as they would stand on one host."""
 
-    def __init__(self, store: Store, settings: dict[str, Any], folder: Path) -> None:
+    def __init__(
+        self, store: Store, settings: dict[str, Any], folder: Path, *, postgres: Postgres, redis: Redis
+    ) -> None:
         self.store = store
-        self.gateways = [Gateway(store, settings, folder) for _ in range(2)]
+        self.postgres = postgres
+        self.redis = redis
+        environment = {"REDIS_URL": redis.url}
+        self.gateways = [Gateway(store, settings, folder, environment=environment) for _ in range(2)]
         self._folder = folder
         self._starts = 0
 
@@ -45,23 +53,40 @@ class Faults:
 
     def __init__(self, site: Site, *, seed: int) -> None:
         self.done: Counter[str] = Counter()
+        self.rounds = 0
         self._site = site
         self._random = random.Random(f"faults {seed}")  # noqa: S311 (no secret)
         self._busy: set[int] = set()
-        self._is_cut = False
+        self._database = asyncio.Lock()
+        self._layer = asyncio.Lock()
 
     async def run(self, seconds: float) -> None:
-        """Go on for so long; everything is whole again at the end."""
+        """Go on for so long, and at least until each fault was there once; everything is whole again at the end."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        while loop.time() < until:
+        faults = self._endless()
+        while loop.time() < until or self.rounds < 1:
             async with asyncio.TaskGroup() as group:
-                for fault in self._random.sample(self._faults(), self._random.choice([1, 1, 2])):
-                    group.create_task(fault())
+                for _ in range(self._random.choice([1, 2, 2])):
+                    group.create_task(next(faults)())
             await asyncio.sleep(self._random.random())
 
-    def _faults(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        return [self._kill, self._kill, self._end, self._pause, self._pause_long, self._cut, self._cut]
+    def _endless(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+        """Every fault once in each round, in an order of the round's own."""
+        faults = [
+            self._kill,
+            self._end,
+            self._pause,
+            self._pause_long,
+            self._cut,
+            self._lose_database,
+            self._lose_layer,
+        ]
+        assert len(faults) == FAULTS
+        while True:
+            self._random.shuffle(faults)
+            yield from faults
+            self.rounds += 1
 
     async def _kill(self) -> None:
         """SIGKILL, and a new start, at once or after a while."""
@@ -105,14 +130,28 @@ class Faults:
 
     async def _cut(self) -> None:
         """The database refuses everybody, for a moment or longer than a lease."""
-        if self._is_cut:
-            return
-        self._is_cut = True
-        await asyncio.to_thread(self._site.store.cut)
-        self.done["database cut"] += 1
-        await asyncio.sleep(self._random.choice([0.2, 1, 2 * LEASE_SECONDS]))
-        await asyncio.to_thread(self._site.store.restore)
-        self._is_cut = False
+        async with self._database:
+            await asyncio.to_thread(self._site.store.cut)
+            self.done["database cut"] += 1
+            await asyncio.sleep(self._random.choice([0.2, 1, 2 * LEASE_SECONDS]))
+            await asyncio.to_thread(self._site.store.restore)
+
+    async def _lose_database(self) -> None:
+        """PostgreSQL is shut down or crashes, and starts again."""
+        async with self._database:
+            await self._restart(self._site.postgres, "PostgreSQL")
+
+    async def _lose_layer(self) -> None:
+        """Redis likewise."""
+        async with self._layer:
+            await self._restart(self._site.redis, "Redis")
+
+    async def _restart(self, server: Server, name: str) -> None:
+        crashes = self._random.random() < 0.5
+        await asyncio.to_thread(server.end, server.CRASH if crashes else server.SHUTDOWN)
+        self.done[f"{name} crashed" if crashes else f"{name} restarted"] += 1
+        await asyncio.sleep(self._random.choice([0, 1, 2 * LEASE_SECONDS]))
+        await asyncio.to_thread(server.start)
 
     def _take(self) -> int | None:
         """A gateway that no other fault is at."""

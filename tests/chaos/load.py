@@ -36,9 +36,10 @@ class Asked:
 class Clients:
     """So many clients, each with one request after the other, on connections of their own."""
 
-    def __init__(self, gateways: Sequence[Gateway], *, number: int, seed: int) -> None:
+    def __init__(self, gateways: Sequence[Gateway], operator_key: str, *, number: int, seed: int) -> None:
         self.asked: list[Asked] = []
         self._gateways = gateways
+        self._operator_key = operator_key
         self._number = number
         self._random = random.Random(f"clients {seed}")  # noqa: S311 (no secret)
         self._seed = seed
@@ -69,13 +70,18 @@ class Clients:
         route, stream = self._random.choice(ROUTES), self._random.random() < 0.6
         request = _request(route, self._random.choice(MODELS), stream, asked.id, gateway.key)
         resets = self._random.random() < 0.3
+        is_cancelled, canceller = self._random.random() < 0.15, self._random.choice(self._gateways)
         async with asyncio.timeout(5):
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         try:
             writer.write(request)
             asked.was_sent = True
             async with asyncio.timeout(patience):
-                await _read(reader, asked)
+                head = await _read_head(reader, asked)
+                if is_cancelled:
+                    await self._cancel(asked, canceller)
+                await _read_body(reader, head)
+                asked.was_answered = True
         except TimeoutError:
             asked.has_left = True
             if resets:
@@ -85,6 +91,20 @@ class Clients:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
+
+    async def _cancel(self, asked: Asked, gateway: Gateway) -> None:
+        """An operator stops it, through any gateway; what the answer to that is does not matter here."""
+        head = (
+            f"POST /api/runs/{asked.run_id}/cancel HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+            f"Authorization: Bearer {self._operator_key}\r\nContent-Length: 0\r\n\r\n"
+        )
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            try:
+                writer.write(head.encode())
+                await reader.read()
+            finally:
+                writer.close()
 
 
 def _request(route: Route, model: str, stream: bool, name: str, key: str) -> bytes:
@@ -96,14 +116,17 @@ def _request(route: Route, model: str, stream: bool, name: str, key: str) -> byt
     return head.encode() + body
 
 
-async def _read(reader: asyncio.StreamReader, asked: Asked) -> None:
+async def _read_head(reader: asyncio.StreamReader, asked: Asked) -> dict[str, str]:
     lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)}
     asked.status = int(lines[0].split()[1])
     asked.run_id = headers.get("x-request-id", "")
+    return headers
+
+
+async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> None:
     if headers.get("transfer-encoding") == "chunked":
         while size := int(await reader.readuntil(b"\r\n"), 16):
             await reader.readexactly(size + 2)
     else:
         await reader.readexactly(int(headers.get("content-length", 0)))
-    asked.was_answered = True

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.books import Books, balance, watch
 from tests.chaos.faults import LEASE_SECONDS, Faults, Site
 from tests.chaos.load import Clients
-from tests.e2e.gateway import Store
+from tests.chaos.servers import Postgres, Redis
+from tests.e2e.gateway import Store, base_env, manage
 from tests.upstream import UpstreamProcess
 
 CLIENTS = 16
@@ -34,22 +36,32 @@ def settings(upstream: UpstreamProcess, folder: Path, seed: int) -> dict[str, An
 
 def storm(folder: Path, *, seconds: float, seed: int) -> Books:
     """Let it rage for so long, then wait until nothing moves, and balance the books."""
-    store = Store("postgres", folder)
-    with UpstreamProcess() as upstream:
-        site = Site(store, settings(upstream, folder, seed), folder)
-        try:
-            store.create()
-            watch(store)
-            for gateway in site.gateways:
-                site.start(gateway)
-            clients, faults = Clients(site.gateways, number=CLIENTS, seed=seed), Faults(site, seed=seed)
-            asyncio.run(_rage(clients, faults, seconds))
-            _wait_for_calm(site, upstream)
-            return balance(store, upstream.log(), clients.asked, faults.done, site.logs)
-        finally:
-            site.stop()
-            store.restore()
-            store.drop()
+    with ExitStack() as stack:
+        postgres, redis = Postgres(), Redis()
+        for server in (postgres, redis):
+            stack.callback(server.remove)
+            server.start()
+        upstream = stack.enter_context(UpstreamProcess())
+        store = Store("postgres", folder, server=postgres.url)
+        store.create()
+        watch(store)
+        site = Site(store, settings(upstream, folder, seed), folder, postgres=postgres, redis=redis)
+        stack.callback(site.stop)
+        for gateway in site.gateways:
+            site.start(gateway)
+        clients, faults = (
+            Clients(site.gateways, operator_key(store), number=CLIENTS, seed=seed),
+            Faults(site, seed=seed),
+        )
+        asyncio.run(_rage(clients, faults, seconds))
+        _wait_for_calm(site, upstream)
+        return balance(store, upstream.log(), clients.asked, faults.done, site.logs)
+
+
+def operator_key(store: Store) -> str:
+    """A key of somebody who cancels other people's runs."""
+    env = base_env() | {"DATABASE_URL": store.url}
+    return manage("createkey", "operator", "--operate", env=env).splitlines()[-1]
 
 
 async def _rage(clients: Clients, faults: Faults, seconds: float) -> None:

@@ -165,6 +165,15 @@ def test_every_body_keeps_to_the_schema(events: Sequence[AgentEvent]) -> None:
     assert spec.faults(spec.OPENAI_CHAT, "CreateChatCompletionResponse", body_of(events)) == []
 
 
+@pytest.mark.compliance(
+    "Chat Completions",
+    "stream",
+    "delta.content",
+    "delta.refusal",
+    "delta.tool_calls",
+    "chunk.choices.index",
+    "chunk.choices.logprobs",
+)
 @scenarios
 def test_the_chunks_joined_are_the_body(events: Sequence[AgentEvent]) -> None:
     body = body_of(events)
@@ -175,13 +184,14 @@ def test_the_chunks_joined_are_the_body(events: Sequence[AgentEvent]) -> None:
     assert joined(chunks(events)) == body["choices"]
 
 
+@pytest.mark.compliance("Chat Completions", "id", "chat.completion.chunk")
 @scenarios
 def test_all_chunks_have_one_head(events: Sequence[AgentEvent]) -> None:
     heads = {(c["id"], c["object"], c["created"], c["model"]) for c in chunks(events, include_usage=True)}
     assert heads == {(f"chatcmpl-{RUN_ID.hex}", "chat.completion.chunk", CREATED, "scripted/echo")}
 
 
-@pytest.mark.compliance("Chat Completions", "finish_reason")
+@pytest.mark.compliance("Chat Completions", "finish_reason", "chunk.choices.finish_reason")
 @scenarios
 def test_a_choice_ends_with_an_empty_delta_and_its_reason(events: Sequence[AgentEvent]) -> None:
     ends = [item for chunk in chunks(events) for item in chunk["choices"] if item["finish_reason"]]
@@ -192,6 +202,7 @@ def test_a_choice_ends_with_an_empty_delta_and_its_reason(events: Sequence[Agent
 # -- one thing at a time -----------------------------------------------------------------------------------
 
 
+@pytest.mark.compliance("Chat Completions", "delta.role", "delta.content")
 def test_a_text_is_role_pieces_and_end() -> None:
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks(SCENARIOS["text"])]
     assert deltas == [
@@ -202,6 +213,7 @@ def test_a_text_is_role_pieces_and_end() -> None:
     ]
 
 
+@pytest.mark.compliance("Chat Completions", "delta.tool_calls")
 def test_a_call_is_named_in_its_first_piece_only() -> None:
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks(SCENARIOS["a call in pieces"])]
     assert [delta["tool_calls"] for delta in deltas if "tool_calls" in delta] == [
@@ -211,23 +223,46 @@ def test_a_call_is_named_in_its_first_piece_only() -> None:
     ]
 
 
+@pytest.mark.compliance("Chat Completions", "message.content")
 def test_a_body_with_calls_alone_has_no_content() -> None:
     message = body_of(SCENARIOS["a call in pieces"])["choices"][0]["message"]
     assert message["content"] is None
     assert message["tool_calls"][0]["function"]["arguments"] == '{"a": 1}'
 
 
+@pytest.mark.compliance("Chat Completions", "message.tool_calls", "message.refusal")
 def test_a_body_without_calls_has_no_such_key() -> None:
     message = body_of(SCENARIOS["nothing"])["choices"][0]["message"]
     assert message == {"role": "assistant", "content": "", "refusal": None}
 
 
+@pytest.mark.compliance("Chat Completions", "message.refusal", "message.content", "choices.logprobs")
 def test_a_refusal_is_apart_from_the_content() -> None:
     choice = body_of(SCENARIOS["a refusal"])["choices"][0]
     assert (choice["message"]["content"], choice["message"]["refusal"]) == (None, "I cannot.")
     assert choice["logprobs"] == {"content": None, "refusal": [TOKEN_OBJECT]}
 
 
+@pytest.mark.compliance("Chat Completions", "message.reasoning_content")
+def test_reasoning_is_apart_from_the_content() -> None:
+    message = body_of(SCENARIOS["reasoning"])["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == ("Yes.", "Hmm.")
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks(SCENARIOS["reasoning"])]
+    assert [delta["reasoning_content"] for delta in deltas if "reasoning_content" in delta] == ["Hm", "m."]
+    assert "reasoning_content" not in body_of(SCENARIOS["text"])["choices"][0]["message"]
+
+
+@pytest.mark.compliance("Chat Completions", "chunk.choices.index")
+def test_choices_that_interleave_are_told_apart_by_their_index_and_each_ends_for_itself() -> None:
+    items = [chunk["choices"] for chunk in chunks(SCENARIOS["choices that interleave"])]
+    assert all(len(choices) == 1 for choices in items)
+    said = [(item["index"], item["delta"].get("content"), item["finish_reason"]) for [item] in items]
+    texts = [(index, text) for index, text, _ in said if text]
+    assert texts == [(1, "a"), (0, "b"), (1, "c"), (0, "d")]
+    assert [(index, reason) for index, _, reason in said if reason] == [(1, "tool_calls"), (0, "stop")]
+
+
+@pytest.mark.compliance("Chat Completions", "chunk.choices.logprobs")
 def test_logprobs_belong_to_their_piece() -> None:
     items = [chunk["choices"][0] for chunk in chunks(SCENARIOS["logprobs"])]
     assert [item["logprobs"] for item in items] == [
@@ -238,11 +273,24 @@ def test_logprobs_belong_to_their_piece() -> None:
     ]
 
 
+UNLIKELY = TokenLogprob("x", float("-inf"), None, (TokenLogprob("y", float("nan")),))
+
+
+@pytest.mark.compliance("Chat Completions", "choices.logprobs", "chunk.choices.logprobs")
+def test_a_token_of_no_probability_is_said_in_json() -> None:
+    events: list[AgentEvent] = [TextDelta("x", logprobs=(UNLIKELY,)), Finish()]
+    [token] = body_of(events)["choices"][0]["logprobs"]["content"]
+    assert (token["logprob"], token["top_logprobs"][0]["logprob"]) == (-9999.0, -9999.0)
+    assert chunks(events)[1]["choices"][0]["logprobs"]["content"] == [token]
+
+
+@pytest.mark.compliance("Chat Completions", "delta.tool_calls")
 def test_whole_calls_get_the_next_free_index() -> None:
     calls = body_of(SCENARIOS["whole calls after a piece"])["choices"][0]["message"]["tool_calls"]
     assert [call["id"] for call in calls] == ["call_1", "call_2", "call_3"]
 
 
+@pytest.mark.compliance("Chat Completions", "choices")
 def test_choices_are_in_order_in_the_body() -> None:
     choices = body_of(SCENARIOS["choices that interleave"])["choices"]
     assert [(choice["index"], choice["message"]["content"]) for choice in choices] == [(0, "bd"), (1, "ac")]
@@ -251,7 +299,7 @@ def test_choices_are_in_order_in_the_body() -> None:
 # -- usage and ends ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.compliance("Chat Completions", "stream_options.include_usage")
+@pytest.mark.compliance("Chat Completions", "stream_options.include_usage", "usage")
 def test_usage_comes_in_a_last_chunk_of_its_own_when_asked_for() -> None:
     *others, last = chunks(SCENARIOS["text"], include_usage=True)
     assert last["choices"] == []
@@ -271,6 +319,7 @@ def test_without_being_asked_for_there_is_no_usage_key() -> None:
     assert not any("usage" in chunk for chunk in chunks(SCENARIOS["text"]))
 
 
+@pytest.mark.compliance("Chat Completions", "error in a stream", "data: [DONE]")
 @pytest.mark.parametrize(
     ("result", "code", "kind"),
     [
@@ -288,3 +337,22 @@ def test_a_failure_is_the_last_frame_and_no_choice_is_finished(
     assert set(last) == {"error"}
     assert (last["error"]["code"], last["error"]["type"], last["error"]["param"]) == (code, kind, None)
     assert all(item["finish_reason"] is None for chunk in before for item in chunk["choices"])
+
+
+@pytest.mark.compliance("Chat Completions", "functions", "delta.function_call", "finish_reason")
+def test_a_client_of_the_old_form_is_answered_in_it() -> None:
+    events = SCENARIOS["a call in pieces"]
+    encoder = ChatStreamEncoder(RUN_ID, "scripted/echo", CREATED, include_usage=False, old_calls=True)
+    frames = b"".join(encoder.event(event) for event in events).decode().split("\n\n")[:-1]
+    choices = [json.loads(frame.removeprefix("data: "))["choices"][0] for frame in frames]
+    deltas = [choice["delta"]["function_call"] for choice in choices[1:-1]]
+    assert deltas == [{"name": "weather", "arguments": ""}, {"arguments": '{"a"'}, {"arguments": ": 1}"}]
+    assert choices[-1]["finish_reason"] == "function_call"
+    body_encoder = ChatBodyEncoder(RUN_ID, "scripted/echo", CREATED, old_calls=True)
+    for event in events:
+        body_encoder.event(event)
+    body = json.loads(body_encoder.body(completed(events)))
+    assert spec.faults(spec.OPENAI_CHAT, "CreateChatCompletionResponse", body) == []
+    message = body["choices"][0]["message"]
+    assert message["function_call"] == {"name": "weather", "arguments": '{"a": 1}'}
+    assert "tool_calls" not in message

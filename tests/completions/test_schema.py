@@ -57,13 +57,12 @@ def test_what_is_honoured_is_a_field_and_what_is_refused_is_none() -> None:
     assert not {name for name, row in rows if row.treatment is Treatment.REFUSED} & fields
 
 
+@pytest.mark.compliance("Chat Completions", "modalities", "audio", "web_search_options", "moderation")
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "alloy", "format": "wav"}),
-        ("functions", [{"name": "weather"}]),
-        ("function_call", {"name": "weather"}),
         ("web_search_options", {}),
         ("moderation", {"model": "omni-moderation-latest"}),
     ],
@@ -82,8 +81,32 @@ def test_null_is_as_good_as_leaving_a_field_out() -> None:
     assert asked(**nothing) == asked()
 
 
+@pytest.mark.compliance("Chat Completions", "CreateChatCompletionRequest")
 def test_keys_that_the_schema_does_not_know_are_ignored() -> None:
     assert asked({**HELLO, "cache_control": {}}, repetition_penalty=1.1) == asked()
+
+
+RECORDED = {
+    "metadata": {"order": "17"},
+    "user": "u-1",
+    "safety_identifier": "s-1",
+    "prompt_cache_key": "c-1",
+    "prompt_cache_retention": "24h",
+    "prompt_cache_options": {"mode": "auto"},
+    "service_tier": "flex",
+    "store": True,
+}
+
+
+@pytest.mark.compliance("Chat Completions", "user", "safety_identifier", "metadata", "store", "service_tier")
+@pytest.mark.compliance("Chat Completions", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
+def test_what_is_recorded_only_goes_into_the_record_as_it_is() -> None:
+    rows = ChatCompletionRequest.fields_table.items()
+    assert RECORDED.keys() | {"prediction"} == {name for name, row in rows if row.treatment is Treatment.RECORDED}
+    body = {"model": "scripted/echo", "messages": [HELLO], **RECORDED}
+    request = ChatCompletionRequest.parse(body)
+    assert request.recorded(body) == RECORDED
+    assert request.agent_request(CONTEXT) == asked(metadata=RECORDED["metadata"])
 
 
 def test_recorded_fields_go_into_the_record_and_nothing_else_does() -> None:
@@ -91,6 +114,7 @@ def test_recorded_fields_go_into_the_record_and_nothing_else_does() -> None:
     assert ChatCompletionRequest.parse(body).recorded(body) == {"user": "u-1"}
 
 
+@pytest.mark.compliance("Chat Completions", "prediction")
 def test_the_content_of_a_prediction_is_not_recorded() -> None:
     body = {"model": "m", "messages": [HELLO], "prediction": {"type": "content", "content": "secret"}}
     assert ChatCompletionRequest.parse(body).recorded(body) == {"prediction": True}
@@ -99,6 +123,9 @@ def test_the_content_of_a_prediction_is_not_recorded() -> None:
 # -- messages ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.compliance(
+    "Chat Completions", "messages", "ChatCompletionRequestDeveloperMessage", "ChatCompletionRequestUserMessage"
+)
 def test_a_conversation_keeps_its_order_roles_and_names() -> None:
     messages = asked(
         {"role": "system", "content": "Be brief."},
@@ -118,6 +145,7 @@ def test_a_conversation_keeps_its_order_roles_and_names() -> None:
     )
 
 
+@pytest.mark.compliance("Chat Completions", "ChatCompletionRequestAssistantMessage")
 def test_a_refusal_may_be_a_part() -> None:
     parts = [{"type": "text", "text": "Well, "}, {"type": "refusal", "refusal": "no."}]
     assert asked({"role": "assistant", "content": parts}).messages[0].content == (
@@ -126,6 +154,7 @@ def test_a_refusal_may_be_a_part() -> None:
     )
 
 
+@pytest.mark.compliance("Chat Completions", "ChatCompletionRequestAssistantMessage")
 def test_a_message_with_calls_needs_no_content() -> None:
     assert asked({"role": "assistant", "tool_calls": [CALL]}, RESULT).messages[0].content == ()
 
@@ -142,11 +171,12 @@ def test_an_assistant_that_says_and_does_nothing_is_refused() -> None:
     assert (error.status, error.param) == (400, "messages[1].content")
 
 
+@pytest.mark.compliance("Chat Completions", "tools.custom")
 @pytest.mark.parametrize(
     ("body", "param"),
     [
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
-        ({"tool_choice": {"type": "allowed_tools", "allowed_tools": {}}}, "tool_choice.type"),
+        ({"tool_choice": {"type": "custom", "custom": {"name": "x"}}}, "tool_choice.type"),
     ],
 )
 def test_other_tools_than_functions_are_refused_by_name(body: dict[str, Any], param: str) -> None:
@@ -154,12 +184,32 @@ def test_other_tools_than_functions_are_refused_by_name(body: dict[str, Any], pa
     assert (error.code, error.param) == ("unsupported_parameter", param)
 
 
-@pytest.mark.parametrize("part", ["image_url", "input_audio", "file"])
-def test_media_are_refused_where_they_stand(part: str) -> None:
-    error = refusal({"role": "user", "content": [{"type": "text", "text": "look"}, {"type": part, part: {}}]})
-    assert (error.status, error.code, error.param) == (400, "unsupported_parameter", "messages[0].content[1].type")
-
-
+@pytest.mark.compliance(
+    "Chat Completions",
+    "Error",
+    "messages",
+    "tools",
+    "tool_choice",
+    "response_format",
+    "max_completion_tokens",
+    "max_tokens",
+    "stop",
+    "n",
+    "top_logprobs",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "logit_bias",
+    "reasoning_effort",
+    "verbosity",
+    "stream",
+    "stream_options",
+    "metadata",
+    "user",
+    "safety_identifier",
+)
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -208,6 +258,7 @@ def test_a_wrong_value_is_refused_by_its_place(body: dict[str, Any], param: str)
     assert (error.status, error.param) == (400, param)
 
 
+@pytest.mark.compliance("Chat Completions", "model", "messages")
 @pytest.mark.parametrize("field", ["model", "messages"])
 def test_a_missing_field_is_told_as_missing(field: str) -> None:
     body = {"model": "m", "messages": [HELLO]}
@@ -220,6 +271,27 @@ def test_a_missing_field_is_told_as_missing(field: str) -> None:
 # -- everything else ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.compliance(
+    "Chat Completions",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "max_completion_tokens",
+    "stop",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "logit_bias",
+    "reasoning_effort",
+    "verbosity",
+    "metadata",
+)
 def test_what_is_honoured_reaches_the_agent() -> None:
     request = asked(
         tools=[WEATHER, {"type": "function", "function": {"name": "time", "description": "Tells it."}}],
@@ -283,11 +355,13 @@ def test_the_smallest_request_leaves_every_choice_to_the_agent() -> None:
     )
 
 
+@pytest.mark.compliance("Chat Completions", "tool_choice")
 @pytest.mark.parametrize("choice", ["auto", "none", "required"])
 def test_tool_choices_by_word(choice: Any) -> None:
     assert asked(tools=[WEATHER], tool_choice=choice).tool_choice == ToolChoice(choice)
 
 
+@pytest.mark.compliance("Chat Completions", "tool_choice")
 def test_a_choice_must_be_among_the_tools() -> None:
     other = {"type": "function", "function": {"name": "other"}}
     assert refusal(tools=[WEATHER], tool_choice=other).param == "tool_choice"
@@ -299,15 +373,18 @@ def test_formats_by_word(kind: Any) -> None:
     assert asked(response_format={"type": kind}).response_format == ResponseFormat(kind)
 
 
+@pytest.mark.compliance("Chat Completions", "max_completion_tokens", "max_tokens")
 def test_the_new_name_of_the_token_limit_goes_before_the_old() -> None:
     assert asked(max_tokens=3).max_output_tokens == 3
     assert asked(max_tokens=3, max_completion_tokens=2).max_output_tokens == 2
 
 
+@pytest.mark.compliance("Chat Completions", "stop")
 def test_one_stop_sequence_may_be_a_string() -> None:
     assert asked(stop="END").stop == ("END",)
 
 
+@pytest.mark.compliance("Chat Completions", "stream_options.include_usage")
 def test_usage_in_a_stream_is_asked_for() -> None:
     def include_usage(**body: Any) -> bool:
         return ChatCompletionRequest.parse({"model": "m", "messages": [HELLO], **body}).include_usage
@@ -315,3 +392,57 @@ def test_usage_in_a_stream_is_asked_for() -> None:
     assert include_usage(stream=True, stream_options={"include_usage": True, "include_obfuscation": False}) is True
     assert include_usage(stream=True, stream_options={}) is False
     assert include_usage(stream=True) is False
+
+
+TOOLS = [{"type": "function", "function": {"name": name}} for name in ("weather", "time")]
+
+
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+@pytest.mark.compliance("Chat Completions", "tool_choice.allowed_tools")
+def test_allowed_tools_bound_the_choice() -> None:
+    request = asked(tools=TOOLS, tool_choice=allowed("required", "time"))
+    assert request.tool_choice == ToolChoice("required", allowed=frozenset({"time"}))
+    assert [tool.name for tool in request.tools] == ["weather", "time"]
+    assert [tool.name for tool in request.callable_tools] == ["time"]
+
+
+def test_what_is_allowed_must_be_offered() -> None:
+    error = refusal(tools=TOOLS, tool_choice=allowed("auto", "time", "place"))
+    assert (error.code, error.param) == ("invalid_value", "tool_choice.allowed_tools.tools[1]")
+
+
+@pytest.mark.compliance("Chat Completions", "functions", "function_call", "ChatCompletionRequestFunctionMessage")
+def test_functions_are_tools_in_their_old_form() -> None:
+    request = asked(
+        HELLO,
+        {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": "{}"}},
+        {"role": "function", "name": "weather", "content": "sunny"},
+        functions=[{"name": "weather", "parameters": {"type": "object"}}],
+        function_call={"name": "weather"},
+    )
+    assert request.tools == (FunctionTool("weather", None, {"type": "object"}),)
+    assert request.tool_choice == ToolChoice("function", "weather")
+    assert not request.parallel_tool_calls
+    call = request.messages[1].tool_calls[0]
+    assert (call.name, request.messages[2].tool_call_id) == ("weather", call.call_id)
+
+
+@pytest.mark.compliance("Chat Completions", "functions", "function_call")
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"functions": [{"name": "a"}], "tools": TOOLS}, "functions"),
+        ({"functions": [{"name": "a"}], "tool_choice": "auto"}, "functions"),
+        ({"functions": [{"name": "a"}], "function_call": {"name": "b"}}, "function_call"),
+        ({"function_call": {"name": "b"}}, "function_call"),
+        ({"functions": []}, "functions"),
+        ({"functions": [{}]}, "functions[0].name"),
+        ({"messages": [HELLO, {"role": "function", "name": "weather", "content": "sunny"}]}, "messages[1].name"),
+    ],
+)
+def test_a_wrong_use_of_functions_is_told(body: dict[str, Any], param: str) -> None:
+    assert refusal(**body).param == param

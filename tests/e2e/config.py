@@ -9,6 +9,14 @@ CONFIG: dict[str, Any] = {
         "scripted": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 0.3},
         "narrow": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 0.3, "CONCURRENT_RUNS": 1},
         "steadfast": {"BACKEND": SCRIPTED, "ON_DISCONNECT": "finish"},
+        "lingering": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 0.3, "ON_DISCONNECT": "linger:1"},
+        "told": {
+            "BACKEND": "gateway_project.agents.function.FunctionAgent",
+            "OPTIONS": {
+                "function": "tests.e2e.stories.tell",
+                "supports": ["tools", "forced_tools", "choices", "logprobs"],
+            },
+        },
         "hasty": {"BACKEND": SCRIPTED, "TIMEOUT_SECONDS": 0.3},
     },
     "MODELS": {"gpt-4o": "scripted/count-3"},

@@ -1,5 +1,6 @@
 """Servers for the tests: one that all share for each database, and fresh ones to order."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,22 @@ from tests.e2e.wire import Client
 
 MakeGateway = Callable[..., Gateway]
 
+ON_ONE_DATABASE = pytest.mark.parametrize("template", ["sqlite"], indirect=True)
+"""For tests of what does not depend on the database."""
 
-@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+WITH_A_DATABASE_TO_CUT = (
+    pytest.mark.needs("postgres"),
+    pytest.mark.parametrize("template", ["postgres"], indirect=True),
+)
+"""For tests that take the database away: of SQLite there is nothing to take but the file."""
+
+
+_POSTGRES = pytest.param("postgres", marks=pytest.mark.needs("postgres"))
+_ON_ONE = bool(os.environ.get("GATEWAY_SECOND_CORNER")) and services.missing("postgres") is None
+"""Where what runs on both databases elsewhere runs on one, see `tests.corners`."""
+
+
+@pytest.fixture(scope="session", params=[_POSTGRES] if _ON_ONE else ["sqlite", _POSTGRES])
 def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A migrated database to copy."""
     if request.param == "postgres" and services.missing("postgres"):
@@ -54,6 +69,23 @@ def make_gateway(template: Store, tmp_path: Path) -> Iterator[MakeGateway]:
         server.stop()
     if made:
         made[0].store.drop()
+
+
+@pytest.fixture
+def make_to_cut(template: Store, tmp_path: Path) -> Iterator[MakeGateway]:
+    """Start a server with a spill folder and a short lease, whose database may be gone when the test is over."""
+    servers: list[Gateway] = []
+
+    def make(**settings: Any) -> Gateway:
+        own = {"SPILL_DIR": str(tmp_path / "spill"), "LEASE_SECONDS": 1.5}
+        servers.append(Gateway(template.copy(tmp_path), CONFIG | own | settings, tmp_path))
+        return servers[-1].start()
+
+    yield make
+    for server in servers:
+        server.stop()
+        server.store.restore()
+        server.store.drop()
 
 
 @pytest.fixture(autouse=True)

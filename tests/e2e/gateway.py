@@ -56,13 +56,15 @@ class Store:
     folder: Path
     name: str = field(default_factory=lambda: f"gateway_{uuid.uuid1().hex}")
     key: str = ""
+    server: str = services.POSTGRES_URL
+    """The database of the PostgreSQL server's owner."""
 
     @property
     def url(self) -> str:
         """For ``DATABASE_URL``."""
         if self.kind == "sqlite":
             return f"sqlite:///{self.folder / self.name}.sqlite3"
-        return services.POSTGRES_URL.rpartition("/")[0] + f"/{self.name}"
+        return self.server.rpartition("/")[0] + f"/{self.name}"
 
     def create(self) -> None:
         """Make, migrate and furnish it."""
@@ -74,7 +76,7 @@ class Store:
 
     def copy(self, folder: Path) -> "Store":
         """A copy with nothing but the key in it."""
-        other = Store(self.kind, folder, key=self.key)
+        other = Store(self.kind, folder, key=self.key, server=self.server)
         if self.kind == "sqlite":
             shutil.copy(f"{self.folder / self.name}.sqlite3", f"{other.folder / other.name}.sqlite3")
         else:
@@ -141,7 +143,7 @@ class Store:
     def _as_owner(self, sql: str) -> None:
         import psycopg
 
-        with psycopg.connect(services.POSTGRES_URL, autocommit=True) as connection:
+        with psycopg.connect(self.server, autocommit=True) as connection:
             connection.execute(sql)
 
 
@@ -181,6 +183,7 @@ class Gateway:
     address: str = "127.0.0.1"
     command_prefix: tuple[str, ...] = ()
     server: Server = "daphne"
+    arguments: tuple[str, ...] = ()
     port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -205,15 +208,19 @@ class Gateway:
         assert self.process is not None
         return self.process.pid
 
+    @property
+    def env(self) -> dict[str, str]:
+        """Its environment, for management commands too."""
+        ours = {"DATABASE_URL": self.store.url, "GATEWAY_CONFIG": str(self._config_path)}
+        return base_env() | ours | self.environment
+
     def start(self) -> "Gateway":
         """Start the server on a free port of `address` and wait until it listens."""
-        config_path = self.folder / "config.py"
-        config_path.write_text(f"GATEWAY = {self.config!r}\n")
-        env = base_env() | {"DATABASE_URL": self.store.url, "GATEWAY_CONFIG": str(config_path)} | self.environment
+        self._config_path.write_text(f"GATEWAY = {self.config!r}\n")
         program = str(Path(sys.executable).with_name(self.server))
-        command = [*self.command_prefix, program, *self._arguments(), self.application]
+        command = [*self.command_prefix, program, *self._arguments(), *self.arguments, self.application]
         with self._log_path.open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=self.cwd, env=env, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(command, cwd=self.cwd, env=self.env, stdout=log, stderr=subprocess.STDOUT)
         self.port = wait_for(self._listening, within=30, what="the server's start")
         return self
 
@@ -237,6 +244,10 @@ class Gateway:
                 return ["--host", self.address, "--port", "0"]
             case "hypercorn":
                 return ["--bind", f"{self.address}:0", "--workers", "0", "--graceful-timeout", "30"]
+
+    @property
+    def _config_path(self) -> Path:
+        return self.folder / "config.py"
 
     @property
     def _log_path(self) -> Path:

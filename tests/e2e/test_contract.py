@@ -18,6 +18,9 @@ def post(gateway: Gateway, route: Route, body: Any, **headers: str) -> Reply:
     return ask(gateway.port, "POST", route.path, key=gateway.key, body=body, headers=spelled)
 
 
+@pytest.mark.compliance("Chat Completions", "stream")
+@pytest.mark.compliance("Open Responses", "stream")
+@pytest.mark.compliance("HTTP", "Content-Type")
 def test_an_answer_is_the_same_streamed_or_not(gateway: Gateway, route: Route) -> None:
     plain = post(gateway, route, route.body("scripted/count-12", stream=False))
     streamed = post(gateway, route, route.body("scripted/count-12", stream=True))
@@ -29,6 +32,9 @@ def test_an_answer_is_the_same_streamed_or_not(gateway: Gateway, route: Route) -
     assert route.text(plain.json) == route.streamed_text(streamed.events)
 
 
+@pytest.mark.compliance("Chat Completions", "x-request-id", "user")
+@pytest.mark.compliance("Open Responses", "x-request-id")
+@pytest.mark.compliance("OpenAI Responses", "user")
 def test_the_reply_bears_the_runs_id_and_the_record_who_asked(gateway: Gateway, route: Route, stream: bool) -> None:
     reply = post(
         gateway,
@@ -65,6 +71,7 @@ def test_the_reply_bears_the_runs_id_and_the_record_who_asked(gateway: Gateway, 
     assert moments == sorted(moments)
 
 
+@pytest.mark.compliance("HTTP", "x-request-id (caller's)")
 def test_a_callers_id_that_is_no_printable_ascii_is_not_kept(gateway: Gateway, route: Route) -> None:
     body = route.body("scripted/count-1", stream=False)
     for value in ("x" * 129, "sch\xf6n"):
@@ -86,6 +93,8 @@ REFUSED: list[tuple[str, dict[str, Any], int, str, str | None]] = [
 ]
 
 
+@pytest.mark.compliance("Chat Completions", "Error", "model", "before the first byte")
+@pytest.mark.compliance("Open Responses", "ErrorPayload", "model", "Errors")
 @pytest.mark.parametrize(("_what", "change", "status", "code", "param"), REFUSED, ids=[case[0] for case in REFUSED])
 def test_what_is_wrong_is_refused_by_name_and_recorded(
     gateway: Gateway, route: Route, stream: bool, _what: str, change: dict[str, Any], status: int, code: str, param: str
@@ -113,10 +122,12 @@ BODIES: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("deep nesting", b"[" * 100_000, {}, 400, "invalid_json"),
     ("a form", b"a=b", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
     ("no content type", b"{}", {"Content-Type": ""}, 415, "unsupported_media_type"),
-    ("gzip", b"{}", {"Content-Encoding": "gzip"}, 415, "unsupported_media_type"),
+    ("no gzip", b"{}", {"Content-Encoding": "gzip"}, 400, "invalid_content_encoding"),
+    ("brotli", b"{}", {"Content-Encoding": "br"}, 415, "unsupported_media_type"),
 ]
 
 
+@pytest.mark.compliance("HTTP", "JSON", "Content-Type", "Content-Encoding")
 @pytest.mark.parametrize(("_what", "body", "headers", "status", "code"), BODIES, ids=[case[0] for case in BODIES])
 def test_a_body_that_cannot_be_read_is_refused(
     gateway: Gateway, route: Route, _what: str, body: bytes, headers: dict[str, str], status: int, code: str
@@ -125,6 +136,8 @@ def test_a_body_that_cannot_be_read_is_refused(
     assert (reply.status, reply.json["error"]["code"]) == (status, code)
 
 
+@pytest.mark.compliance("Chat Completions", "401")
+@pytest.mark.compliance("Open Responses", "ErrorPayload")
 @pytest.mark.parametrize("key", [None, "sk-nobody", "gw-000000000000-x", "gw--", "\xff\xfe"])
 def test_without_a_key_nothing_runs_and_nothing_is_stored(gateway: Gateway, route: Route, key: str | None) -> None:
     reply = ask(gateway.port, "POST", route.path, key=key, body=route.body("scripted/echo", stream=False))
@@ -137,6 +150,8 @@ def test_without_a_key_nothing_runs_and_nothing_is_stored(gateway: Gateway, rout
     assert [line["event"] for line in refused] == ["request.refused"]
 
 
+@pytest.mark.compliance("HTTP", "Allow")
+@pytest.mark.compliance("Chat Completions", "GET /chat/completions")
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 def test_other_methods_are_refused_with_those_allowed(gateway: Gateway, route: Route, method: str) -> None:
     reply = ask(gateway.port, method, route.path, key=gateway.key)
@@ -144,6 +159,8 @@ def test_other_methods_are_refused_with_those_allowed(gateway: Gateway, route: R
     assert reply.json["error"]["code"] == "method_not_allowed"
 
 
+@pytest.mark.compliance("Chat Completions", "before the first byte", "error in a stream", "data: [DONE]")
+@pytest.mark.compliance("Open Responses", "Errors", "data: [DONE]")
 def test_a_failure_before_the_first_byte_is_a_status_and_later_an_error_frame(
     gateway: Gateway, route: Route, stream: bool
 ) -> None:
@@ -163,6 +180,8 @@ def test_a_failure_before_the_first_byte_is_a_status_and_later_an_error_frame(
         assert row["delivered"] is True
 
 
+@pytest.mark.compliance("Chat Completions", "max_completion_tokens")
+@pytest.mark.compliance("Open Responses", "max_output_tokens")
 def test_stop_and_the_token_limit_are_obeyed(gateway: Gateway, route: Route) -> None:
     limit = "max_output_tokens" if route.prompt_field == "input" else "max_completion_tokens"
     reply = post(gateway, route, route.body("scripted/count-50", stream=False) | {limit: 16})
@@ -170,6 +189,9 @@ def test_stop_and_the_token_limit_are_obeyed(gateway: Gateway, route: Route) -> 
     assert gateway.store.ended(reply.headers["x-request-id"])["finish_reason"] == "length"
 
 
+@pytest.mark.compliance("Chat Completions", "model")
+@pytest.mark.compliance("Open Responses", "model")
+@pytest.mark.compliance("OpenAI Responses", "GET /models")
 def test_a_key_may_use_only_its_agents(make_gateway: MakeGateway, route: Route) -> None:
     gateway = make_gateway()
     env = {"DATABASE_URL": gateway.store.url}
@@ -184,6 +206,7 @@ def test_a_key_may_use_only_its_agents(make_gateway: MakeGateway, route: Route) 
     assert not {name for name in listed if not name.startswith("narrow")}
 
 
+@pytest.mark.compliance("OpenAI Responses", "GET /models", "GET /models/{model}")
 def test_the_catalogue_lists_and_describes_models(gateway: Gateway) -> None:
     listed = ask(gateway.port, "GET", "/v1/models", key=gateway.key).json
     assert listed["object"] == "list"
@@ -198,6 +221,7 @@ def test_the_catalogue_lists_and_describes_models(gateway: Gateway) -> None:
     assert ask(gateway.port, "POST", "/v1/models", key=gateway.key).status == 405
 
 
+@pytest.mark.compliance("HTTP", "Origin")
 def test_browsers_of_allowed_origins_are_let_in(make_gateway: MakeGateway, route: Route) -> None:
     gateway = make_gateway(CORS_ORIGINS=["https://shop.example"])
     asked = {"Origin": "https://shop.example", "Access-Control-Request-Headers": "authorization, content-type"}
@@ -215,6 +239,8 @@ def test_browsers_of_allowed_origins_are_let_in(make_gateway: MakeGateway, route
     assert "access-control-allow-origin" not in other.headers
 
 
+@pytest.mark.compliance("Chat Completions", "429", "x-should-retry")
+@pytest.mark.compliance("Open Responses", "Errors")
 def test_a_full_queue_is_said_with_a_time_to_come_back(make_gateway: MakeGateway, route: Route, stream: bool) -> None:
     gateway = make_gateway(LIMITS={"QUEUED_RUNS": 1, "QUEUE_SECONDS": 0.4})
     body = route.body("narrow/think-60000ms", stream=True)
@@ -234,6 +260,7 @@ def test_a_full_queue_is_said_with_a_time_to_come_back(make_gateway: MakeGateway
     assert (row["status"], row["error_code"], row["http_status"]) == ("failed", "queue_timeout", 503)
 
 
+@pytest.mark.compliance("Chat Completions", "429")
 def test_a_keys_rate_holds_over_all_processes(make_gateway: MakeGateway, route: Route, stream: bool) -> None:
     limits = {"RUNS_PER_MINUTE": 3}
     first, second = make_gateway(LIMITS=limits), make_gateway(LIMITS=limits)
@@ -298,10 +325,20 @@ def test_other_paths_are_djangos(gateway: Gateway) -> None:
     assert ask(gateway.port, "POST", "/v1/chat/completions/", key=gateway.key, body={}).status == 404
 
 
+def test_a_required_call_that_the_agent_does_not_make_is_an_error_and_no_text(
+    gateway: Gateway, route: Route, stream: bool
+) -> None:
+    body = route.body("scripted/echo", stream=stream, tools=[route.tool("weather")], tool_choice="required")
+    reply = post(gateway, route, body)
+    assert (reply.status, reply.json["error"]["code"]) == (502, "tool_choice_not_satisfied")
+    row = gateway.store.ended(reply.headers["x-request-id"])
+    assert (row["status"], row["error_code"], row["abort_cause"]) == ("failed", "tool_choice_not_satisfied", "")
+
+
 def test_no_secret_reaches_log_or_record(gateway: Gateway, route: Route) -> None:
     post(gateway, route, route.body("scripted/echo", stream=False, prompt="my-secret-prompt"))
     post(gateway, route, {"model": "nobody", "x": "my-secret-prompt"})
-    secret = gateway.key.rpartition("-")[2]
+    secret = gateway.key[-16:]
     assert secret not in gateway.log
     assert "my-secret-prompt" not in gateway.log
     assert secret not in str(gateway.store.runs())

@@ -9,10 +9,10 @@ import pytest
 from openai import OpenAI
 
 from tests.agents.test_local import LONG_PROMPT
-from tests.e2e.abort.test_matrix import open_run, run_ids
+from tests.e2e.abort.test_records import open_run, run_ids
+from tests.e2e.clients.test_openai import FLAT_WEATHER, WEATHER
 from tests.e2e.gateway import Gateway, Store
 from tests.e2e.routes import Route
-from tests.e2e.test_clients import FLAT_WEATHER, WEATHER
 from tests.e2e.wire import Client, ask
 from tests.test_docs import ROOT, blocks
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from tests.e2e.abort.test_matrix import assert_aborted, open_run, run_ids
+from tests.e2e.abort.test_records import assert_aborted, open_run, run_ids
 from tests.e2e.config import CONFIG
 from tests.e2e.gateway import Gateway, Server, Store
 from tests.e2e.routes import Route

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.abort.test_matrix import assert_aborted, open_run
+from tests.e2e.abort.test_records import assert_aborted, open_run
 from tests.e2e.gateway import ROOT, Gateway, Store, base_env
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, ask

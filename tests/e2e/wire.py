@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -31,12 +32,13 @@ class Reply:
 
 
 class Client:
-    """One connection. The tests' fixtures close what a test leaves open."""
+    """One connection, from the address `source` if it is named. The tests' fixtures close what a test leaves open."""
 
     opened: "ClassVar[list[Client]]" = []
 
-    def __init__(self, port: int, *, timeout: float = 20) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port: int, *, host: str = "127.0.0.1", source: str | None = None, timeout: float = 20) -> None:
+        source_address = None if source is None else (source, 0)
+        self.socket = socket.create_connection((host, port), timeout=timeout, source_address=source_address)
         Client.opened.append(self)
         self.buffer = b""
 
@@ -80,12 +82,16 @@ class Client:
         """Read a whole reply."""
         reply = self.read_head()
         if reply.headers.get("transfer-encoding") == "chunked":
-            while (size := int(self.read_until(b"\r\n").strip(), 16)) > 0:
-                reply.body += self._read_exactly(size + 2)[:-2]
-            self.read_until(b"\r\n")
+            reply.body = b"".join(self.read_chunks())
         elif reply.status != 204:
             reply.body = self._read_exactly(int(reply.headers["content-length"]))
         return reply
+
+    def read_chunks(self) -> Iterator[bytes]:
+        """Read a chunked body, one chunk after the other."""
+        while (size := int(self.read_until(b"\r\n").strip(), 16)) > 0:
+            yield self._read_exactly(size + 2)[:-2]
+        self.read_until(b"\r\n")
 
     def leave(self, how: Leaving) -> None:
         """Go away."""

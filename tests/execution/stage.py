@@ -11,7 +11,7 @@ from gateway_project.agents.request import AgentRequest, Message, TextPart
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.execution.active_run import ActiveRun
 from gateway_project.execution.admission import Admission, Limit
-from gateway_project.execution.outlet import OutletStats, RunResult
+from gateway_project.execution.outlet import Aborted, OutletStats, RunResult
 from gateway_project.execution.terms import Terms
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, JournalUnavailable, Note
 from gateway_project.runs.record import NoteRecord, RunRecord
@@ -88,7 +88,7 @@ class RememberingOutlet:
         await self.last_word_sent.wait()
         return not self.is_gone
 
-    def gone(self) -> None:
+    def gone(self, result: Aborted) -> None:
         self.is_gone = True
         self.room.set()
         self.last_word_sent.set()
@@ -151,6 +151,7 @@ class Stage:
         limit = Limit("process", 1)
         self.holder = self.places.enter([limit]) if busy else None
         choices = options.pop("choices", 1)
+        parts = options.pop("parts", (TextPart("12345678"),))
         terms = {"grace_seconds": 5.0, "timeout_seconds": 60.0, "queue_seconds": 60.0, "on_disconnect": "cancel"}
         run_id = ids.new_run_id()
         self.run = ActiveRun(
@@ -159,7 +160,7 @@ class Stage:
             request=AgentRequest(
                 run_id=run_id,
                 model="m",
-                messages=(Message("user", (TextPart("12345678"),)),),
+                messages=(Message("user", parts),),
                 choices=choices,
             ),
             agent=self.agent,

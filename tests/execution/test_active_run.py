@@ -44,7 +44,7 @@ async def test_without_a_record_there_is_no_agent_work() -> None:
     stage = Stage(answer)
     stage.host.unavailable = True
     end = await stage.end()
-    assert (end.status, end.error_code, end.started_at) == (RunStatus.FAILED, "journal_unavailable", None)
+    assert (end.status, end.error_code, end.started_at) == (RunStatus.FAILED, "database_unavailable", None)
     assert not stage.agent.started.is_set()
     [failed] = stage.outlet.results
     assert isinstance(failed, Failed)

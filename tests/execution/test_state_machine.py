@@ -24,14 +24,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway_project import clock, ids
 from gateway_project.agents.errors import AgentError
+from gateway_project.agents.events import Usage
 from gateway_project.agents.request import AgentRequest, Message, TextPart
 from gateway_project.conf import AgentSettings, GatewaySettings, LimitSettings
 from gateway_project.execution.admission import Limit
+from gateway_project.execution.outlet import Aborted
 from gateway_project.execution.supervisor import Supervisor
 from gateway_project.runs.abort import AbortRequest, request_abort
 from gateway_project.runs.journal import Change, Query
 from gateway_project.runs.lease import Sweep
 from gateway_project.runs.models import Run, RunNote, Worker
+from gateway_project.runs.seals.triggers import maintenance
 from gateway_project.runs.vocabulary import FINAL_STATUSES, TRANSITIONS, AbortCause, RunStatus
 from tests.execution.parts import COMMANDS, SCRIPTS, Actor, CountingOutlet, Part, check_end
 from tests.execution.weather import WatchedJournal, Weather, states
@@ -269,8 +272,9 @@ class Lives(RuleBasedStateMachine):
             self.others.stop(10)
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
-            for model in (RunNote, Run, Worker):
-                model._default_manager.all().delete()
+            with maintenance(connections["default"]):
+                for model in (RunNote, Run, Worker):
+                    model._default_manager.all().delete()
 
     def _bring_to_an_end(self) -> None:
         """Good weather, and everybody gives in: now everything has its end."""
@@ -300,7 +304,13 @@ class Lives(RuleBasedStateMachine):
 
     def _new_process(self) -> None:
         self.shutting_down = None
-        self.journal = WatchedJournal(self.folder, self.weather, accept_spilled=self.accept_spilled, batch=self.batch)
+        self.journal = WatchedJournal(
+            self.folder,
+            self.weather,
+            accept_spilled=self.accept_spilled,
+            lease_seconds=SETTINGS.LEASE_SECONDS,
+            batch=self.batch,
+        )
         self.supervisor = Supervisor(SETTINGS, self.journal, worker=ids.uuid7().hex)
         self.workers.add(self.supervisor.worker)
         self.loop.run_until_complete(self._in_loop(self.supervisor.begin))
@@ -376,7 +386,7 @@ class Lives(RuleBasedStateMachine):
         if part.run is None or part.lost:
             return
         if leaves and not part.run.task.done():
-            part.outlet.gone()
+            part.outlet.gone(Aborted(AbortCause.CLIENT_DISCONNECT, Usage(0, 0)))
         if part.run.abort(cause):
             assert not part.aborted_for, "aborted twice"
             part.aborted_for = cause
@@ -394,7 +404,7 @@ class Lives(RuleBasedStateMachine):
             workers = Worker.objects.using(connection.alias).exclude(pk=but)
             workers.update(lease_until=clock.now() - timedelta(seconds=1))
             # A run whose worker could not register is given time before it is taken for lost.
-            Run.objects.using(connection.alias).update(received_at=F("received_at") - timedelta(hours=1))
+            Run.objects.using(connection.alias).open().update(received_at=F("received_at") - timedelta(hours=1))
 
         self._elsewhere(Query(lapse))
         self._elsewhere(Sweep())

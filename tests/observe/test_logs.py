@@ -1,6 +1,7 @@
 """Log lines: one JSON object each, with the run they belong to."""
 
 import asyncio
+import io
 import json
 import logging
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 
 from gateway_project import ids
 from gateway_project.observe.context import bind_run
-from gateway_project.observe.logs import JSONFormatter, RunIdFilter
+from gateway_project.observe.logs import JSONFormatter, RunIdFilter, TurnHandler, TurnStream
 
 
 def record(event: str = "run.ended", **more: Any) -> logging.LogRecord:
@@ -84,3 +85,66 @@ async def test_an_id_that_was_given_counts_more_than_the_tasks_own() -> None:
     bind_run(ids.new_run_id())
     other = ids.new_run_id()
     assert line(record(extra={"run_id": other}))["run_id"] == str(other)
+
+
+class CountedWrites(io.StringIO):
+    """Remembers each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str, /) -> int:
+        self.writes.append(text)
+        return len(text)
+
+
+def test_outside_of_a_loop_a_line_is_written_at_once() -> None:
+    stream = CountedWrites()
+    handler = TurnHandler(stream)
+    handler.handle(record("one"))
+    handler.handle(record("two"))
+    assert stream.writes == ["one\n", "two\n"]
+
+
+def test_lines_of_one_turn_are_one_write_at_its_end() -> None:
+    stream = CountedWrites()
+    handler = TurnHandler(stream)
+
+    async def work() -> None:
+        for turn in ("first", "second"):
+            handler.handle(record(turn))
+            handler.handle(record("too"))
+            written = len(stream.writes)
+            await asyncio.sleep(0)
+            assert len(stream.writes) == written + 1
+        handler.handle(record("last"))
+
+    asyncio.run(work())
+    asyncio.run(work())  # a new loop: what the old one did not come to is not forgotten
+    handler.flush()
+    assert "".join(stream.writes).split() == ["first", "too", "second", "too", "last"] * 2
+    assert stream.writes[:2] == ["first\ntoo\n", "second\ntoo\n"]
+
+
+async def test_an_error_is_written_at_once_with_all_before_it() -> None:
+    stream = CountedWrites()
+    handler = TurnHandler(stream)
+    handler.handle(record("before"))
+    error = record("error")
+    error.levelno = logging.ERROR
+    handler.handle(error)
+    assert stream.writes == ["before\nerror\n"]
+
+
+async def test_a_stream_is_written_to_once_a_turn() -> None:
+    below = CountedWrites()
+    stream = TurnStream(below)
+    for turn in ("first", "second"):
+        stream.write(f"{turn}\n")
+        stream.write("too\n")
+        await asyncio.sleep(0)
+    assert below.writes == ["first\ntoo\n", "second\ntoo\n"]
+    stream.write("last\n")
+    stream.flush()
+    assert below.writes[-1] == "last\n"

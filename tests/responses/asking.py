@@ -8,10 +8,10 @@ from gateway_project import ids
 from gateway_project.access.principal import Principal
 from gateway_project.agents.request import AgentRequest
 from gateway_project.transport.errors import APIError
-from gateway_project.transport.schema import RunContext
+from responses.conversation import ResponseContext
 from responses.schema import ResponseRequest
 
-CONTEXT = RunContext(run_id=ids.new_run_id(), model="echo", principal=Principal("api_key", "7", "demo"))
+CONTEXT = ResponseContext(run_id=ids.new_run_id(), model="echo", principal=Principal("api_key", "7", "demo"))
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": "{}"}
 RESULT = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}

@@ -1,6 +1,5 @@
 """Answers: every sequence of agent events becomes a stream that a strict reader accepts."""
 
-import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from gateway_project import clock, ids
+from gateway_project import clock
 from gateway_project.agents.errors import AgentMisbehaved
 from gateway_project.agents.events import (
     AgentEvent,
@@ -21,6 +20,7 @@ from gateway_project.agents.events import (
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
+    TokenLogprob,
     ToolActivity,
     ToolCall,
     ToolCallDelta,
@@ -29,7 +29,7 @@ from gateway_project.execution.outlet import Aborted, Completed, RunResult
 from gateway_project.runs.vocabulary import AbortCause
 from responses.encoder import ResponseStreamEncoder
 from tests import spec
-from tests.responses.reader import Event, events_of, read
+from tests.responses.reader import events_of, read
 from tests.responses.scenarios import (
     CANCELLED,
     FAILED,
@@ -44,6 +44,7 @@ from tests.responses.scenarios import (
     stream,
     types,
 )
+from tests.spec.frames import event_faults, response_faults
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "gateway-hypothesis")  # Not into the source tree.
 
@@ -56,47 +57,34 @@ completed_scenarios = pytest.mark.parametrize(
 # -- every stream ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.compliance("Open Responses", "Items are state machines")
-@pytest.mark.compliance("Open Responses", "Items are streamable")
+@pytest.mark.compliance(
+    "Open Responses",
+    "Items are state machines",
+    "Items are streamable",
+    "sequence_number",
+    "response.created",
+    "response.in_progress",
+    "response.output_item.added",
+    "response.output_item.done",
+    "response.content_part.added",
+)
 @scenarios
 def test_a_strict_reader_accepts_the_stream(events: Sequence[AgentEvent], result: RunResult) -> None:
     read(stream(events, result))
 
 
 @pytest.mark.compliance("Open Responses", "Streaming")
+@pytest.mark.compliance(
+    "OpenAI Responses", "ResponseStreamEvent", "response.reasoning_text.delta", "Response.usage", "ResponseErrorCode"
+)
 @scenarios
-def test_every_event_keeps_to_the_schema_of_open_responses(events: Sequence[AgentEvent], result: RunResult) -> None:
-    by_type = {
-        schema["properties"]["type"]["enum"][0]: name
-        for name, schema in spec.schemas(spec.OPEN_RESPONSES).items()
-        if name.endswith("StreamingEvent")
-    }
+def test_every_event_keeps_to_the_schemas_of_both_protocols(events: Sequence[AgentEvent], result: RunResult) -> None:
     for event in stream(events, result, **FULL_REQUEST):
-        assert spec.faults(spec.OPEN_RESPONSES, by_type[event["type"]], event) == []
+        assert event_faults(event) == []
 
 
-def as_openai(event: Event) -> Event:
-    """`event` without what the two protocols say differently, where this endpoint follows Open Responses."""
-    # The raw text of reasoning has another name.
-    event = {**event, "type": event["type"].replace("response.reasoning.", "response.reasoning_text.")}
-    if "response" in event:
-        # No usage yet: null here, no key there. Codes of failures: any here, a closed list there.
-        response = {key: value for key, value in event["response"].items() if (key, value) != ("usage", None)}
-        event["response"] = response | {"error": response["error"] and {"code": "server_error", "message": ""}}
-    return event
-
-
-@scenarios
-def test_every_event_keeps_to_openais_schema_too(events: Sequence[AgentEvent], result: RunResult) -> None:
-    by_type = {
-        schema["properties"]["type"]["enum"][0]: name
-        for name, schema in spec.schemas(spec.OPENAI_RESPONSES).items()
-        if name.endswith("Event") and "enum" in schema.get("properties", {}).get("type", {})
-    }
-    for event in map(as_openai, stream(events, result, **FULL_REQUEST)):
-        assert spec.faults(spec.OPENAI_RESPONSES, by_type[event["type"]], event) == []
-
-
+@pytest.mark.compliance("Open Responses", "stream", "ResponseResource")
+@pytest.mark.compliance("OpenAI Responses", "Response")
 @completed_scenarios
 def test_the_body_is_what_the_stream_ends_with(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     events, result = SCENARIOS[name]
@@ -104,17 +92,10 @@ def test_the_body_is_what_the_stream_ends_with(name: str, monkeypatch: pytest.Mo
     at = clock.now()
     monkeypatch.setattr(clock, "now", lambda: at)
 
-    def count_ids_from_zero() -> None:
-        counter = itertools.count()
-        monkeypatch.setattr(ids, "new_item_id", lambda prefix: f"{prefix}_{next(counter)}")
-
-    count_ids_from_zero()
     streamed = final(events, result, **FULL_REQUEST)
-    count_ids_from_zero()
     body = body_of(events, result, **FULL_REQUEST)
     assert body == streamed
-    assert spec.faults(spec.OPEN_RESPONSES, "ResponseResource", body) == []
-    assert spec.faults(spec.OPENAI_RESPONSES, "Response", body) == []
+    assert response_faults(body) == []
 
 
 words = st.text(max_size=3)
@@ -143,6 +124,7 @@ def answers(draw: st.DrawFn) -> list[AgentEvent]:
     return events
 
 
+@pytest.mark.compliance("Open Responses", "Items are state machines", "Items are streamable", "sequence_number")
 @hypothesis_settings(max_examples=150, deadline=None, database=None)
 @given(answers(), st.sampled_from(["stop", "length", "tool_calls", "content_filter"]), st.booleans())
 def test_a_strict_reader_accepts_whatever_an_agent_says(said: list[AgentEvent], reason: Any, fails: bool) -> None:
@@ -156,7 +138,13 @@ def test_a_strict_reader_accepts_whatever_an_agent_says(said: list[AgentEvent], 
 # -- events ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.compliance("Open Responses", "Items are streamable")
+@pytest.mark.compliance(
+    "Open Responses",
+    "Items are streamable",
+    "response.output_text.delta",
+    "response.content_part.added",
+    "response.completed",
+)
 def test_the_events_of_a_text_come_in_the_order_of_the_specification() -> None:
     events = stream(*SCENARIOS["text"])
     assert types(events) == [
@@ -177,6 +165,9 @@ def test_the_events_of_a_text_come_in_the_order_of_the_specification() -> None:
     ]
 
 
+@pytest.mark.compliance(
+    "Open Responses", "response.function_call_arguments.delta", "response.output_item.added", "FunctionCall"
+)
 def test_a_call_has_its_name_from_the_start_and_no_part() -> None:
     events = stream(*SCENARIOS["a call in pieces"])
     assert types(events)[2:-1] == [
@@ -193,6 +184,13 @@ def test_a_call_has_its_name_from_the_start_and_no_part() -> None:
     assert events[-1]["response"]["output"][0]["arguments"] == '{"a": 1}'
 
 
+@pytest.mark.compliance(
+    "Open Responses",
+    "response.reasoning.delta",
+    "response.reasoning_summary_part.added",
+    "response.reasoning_summary_text.delta",
+    "ReasoningBody",
+)
 def test_raw_reasoning_and_its_summary_are_parts_of_one_item() -> None:
     events = stream(*SCENARIOS["reasoning, told again"])
     assert types(events)[2:-1] == [
@@ -238,12 +236,14 @@ def test_each_kind_of_output_is_an_item_of_its_own() -> None:
     assert len({item["id"] for item in output}) == 6
 
 
+@pytest.mark.compliance("Open Responses", "response.refusal.delta", "Message")
 def test_a_refusal_is_a_part_of_the_message() -> None:
     [message] = final(*SCENARIOS["text and a refusal"])["output"]
     assert [part["type"] for part in message["content"]] == ["output_text", "refusal", "output_text"]
     assert message["content"][1] == {"type": "refusal", "refusal": "no."}
 
 
+@pytest.mark.compliance("Open Responses", "phase", "Message")
 def test_a_phase_begins_a_message_that_bears_it() -> None:
     events = stream(*SCENARIOS["phases"])
     assert [item["phase"] for item in events[-1]["response"]["output"]] == ["commentary", "final_answer"]
@@ -258,6 +258,7 @@ def test_a_message_without_a_phase_has_no_such_key() -> None:
     assert "phase" not in message
 
 
+@pytest.mark.compliance("Open Responses", "response.output_text.delta", "Message")
 def test_logprobs_belong_to_their_delta_and_all_to_the_part() -> None:
     events = stream(*SCENARIOS["logprobs"])
     expected = {
@@ -268,6 +269,13 @@ def test_logprobs_belong_to_their_delta_and_all_to_the_part() -> None:
     }
     assert [event["logprobs"] for event in events if event["type"].endswith("text.delta")] == [[expected], []]
     assert events[-1]["response"]["output"][0]["content"][0]["logprobs"] == [expected]
+
+
+def test_a_token_of_no_probability_is_said_in_json() -> None:
+    unlikely = TokenLogprob("x", float("-inf"), None, (TokenLogprob("y", float("nan")),))
+    [message] = final([TextDelta("x", logprobs=(unlikely,)), Finish()], completed())["output"]
+    [token] = message["content"][0]["logprobs"]
+    assert (token["logprob"], token["top_logprobs"][0]["logprob"]) == (-9999.0, -9999.0)
 
 
 @pytest.mark.parametrize("reason", ["stop", "length"])
@@ -284,7 +292,9 @@ def test_an_empty_piece_of_text_opens_nothing() -> None:
 # -- ends --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.compliance("Open Responses", "Items are state machines")
+@pytest.mark.compliance(
+    "Open Responses", "Items are state machines", "response.incomplete", "ResponseResource.incomplete_details"
+)
 @pytest.mark.parametrize(
     ("scenario", "reason"),
     [
@@ -302,6 +312,7 @@ def test_an_answer_that_was_cut_is_incomplete_and_so_is_its_last_item(scenario: 
     assert response["output"][-1]["status"] == "incomplete"
 
 
+@pytest.mark.compliance("Open Responses", "response.failed", "ResponseResource.error", "error")
 @pytest.mark.parametrize("scenario", [name for name, (_, end) in SCENARIOS.items() if end is FAILED])
 def test_a_failure_goes_alone_with_the_whole_object(scenario: str) -> None:
     events = stream(*SCENARIOS[scenario])
@@ -313,12 +324,14 @@ def test_a_failure_goes_alone_with_the_whole_object(scenario: str) -> None:
     assert response["usage"]["total_tokens"] == 18
 
 
+@pytest.mark.compliance("Open Responses", "Items are state machines")
 def test_an_item_that_a_failure_interrupts_never_ends() -> None:
     [message] = final(*SCENARIOS["a failure in a text"])["output"]
     assert message["status"] == "in_progress"
     assert message["content"][0]["text"] == "One two"
 
 
+@pytest.mark.compliance("Open Responses", "response.failed")
 @pytest.mark.parametrize(
     ("cause", "code"),
     [
@@ -337,6 +350,20 @@ def test_a_heartbeat_may_open_the_stream_before_the_first_event() -> None:
     encoder = ResponseStreamEncoder(resource())
     frames = [encoder.open(), encoder.event(TextDelta("a")), encoder.close(completed())]
     assert read(events_of(b"".join(frames)))["output"][0]["content"][0]["text"] == "a"
+
+
+@pytest.mark.compliance("Open Responses", "error")
+@pytest.mark.compliance("OpenAI Responses", "ResponseErrorEvent")
+def test_a_stream_that_cannot_come_to_its_end_is_broken_off_with_an_error_event() -> None:
+    encoder = ResponseStreamEncoder(resource())
+    frames = [encoder.open(), encoder.event(TextDelta("a")), encoder.broken_off(AgentMisbehaved("It broke."))]
+    *_, delta, error = events_of(b"".join(frames))
+    assert error == {
+        "type": "error",
+        "sequence_number": delta["sequence_number"] + 1,
+        "error": {"type": "server_error", "code": "internal_error", "message": "It broke.", "param": None},
+    }
+    assert spec.faults(spec.OPEN_RESPONSES, "ErrorStreamingEvent", error) == []
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,16 @@ import pytest
 
 from gateway_project.agents.request import Message, RefusalPart, RequestedToolCall, TextPart
 from gateway_project.transport.errors import UnsupportedParameter
+from responses import compaction
 from tests.responses.asking import CALL, RESULT, asked, refusal, user
 
 
-@pytest.mark.compliance("Open Responses", "Chat Inference")
+@pytest.mark.compliance("Open Responses", "input")
 def test_a_string_is_one_user_message() -> None:
     assert asked(input="hello").messages == (Message("user", (TextPart("hello"),)),)
 
 
+@pytest.mark.compliance("Open Responses", "instructions")
 def test_instructions_lead_as_a_system_message() -> None:
     assert asked(instructions="Be brief.").messages == (
         Message("system", (TextPart("Be brief."),)),
@@ -25,6 +27,9 @@ def test_empty_instructions_are_none() -> None:
     assert asked(instructions="").messages == asked().messages
 
 
+@pytest.mark.compliance(
+    "Open Responses", "ItemParam", "UserMessageItemParam", "AssistantMessageItemParam", "SystemMessageItemParam"
+)
 @pytest.mark.parametrize("role", ["user", "assistant", "system", "developer"])
 def test_a_message_needs_no_type(role: str) -> None:
     typed = {"type": "message", "role": role, "content": "hi"}
@@ -32,6 +37,7 @@ def test_a_message_needs_no_type(role: str) -> None:
     assert asked(input=[typed]).messages[0].role == role
 
 
+@pytest.mark.compliance("Open Responses", "InputTextContentParam", "UserMessageItemParam", "AssistantMessageItemParam")
 def test_parts_of_a_message_keep_their_order_and_kind() -> None:
     said = [
         {"type": "output_text", "text": "I ", "annotations": [], "logprobs": []},
@@ -45,7 +51,7 @@ def test_parts_of_a_message_keep_their_order_and_kind() -> None:
     )
 
 
-@pytest.mark.compliance("Open Responses", "Items")
+@pytest.mark.compliance("Open Responses", "ItemParam", "ReasoningItemParam", "phase")
 def test_items_of_an_answer_are_taken_back_as_they_were_sent() -> None:
     answer = [
         {"type": "reasoning", "id": "rs_1", "status": "completed", "summary": [], "content": []},
@@ -66,6 +72,7 @@ def test_items_of_an_answer_are_taken_back_as_they_were_sent() -> None:
     )
 
 
+@pytest.mark.compliance("Open Responses", "FunctionCallItemParam")
 def test_parallel_calls_are_one_assistant_message() -> None:
     second = {**CALL, "call_id": "call_2"}
     messages = asked(input=[user("x"), CALL, second, RESULT, {**RESULT, "call_id": "call_2"}]).messages
@@ -73,11 +80,13 @@ def test_parallel_calls_are_one_assistant_message() -> None:
     assert [call.call_id for call in messages[1].tool_calls] == ["call_1", "call_2"]
 
 
+@pytest.mark.compliance("Open Responses", "FunctionCallItemParam")
 def test_calls_with_a_result_between_them_are_two_assistant_messages() -> None:
     messages = asked(input=[CALL, RESULT, {**CALL, "call_id": "call_2"}]).messages
     assert [message.role for message in messages] == ["assistant", "tool", "assistant"]
 
 
+@pytest.mark.compliance("Open Responses", "FunctionCallOutputItemParam")
 def test_a_result_may_come_in_parts() -> None:
     parts = [{"type": "input_text", "text": "sun"}, {"type": "input_text", "text": "ny"}]
     assert asked(input=[CALL, {**RESULT, "output": parts}]).messages[-1].text == "sunny"
@@ -88,28 +97,29 @@ def test_call_ids_longer_than_the_schema_allows_are_taken_back() -> None:
     assert asked(input=[{**CALL, "call_id": long}, {**RESULT, "call_id": long}]).messages[1].tool_call_id == long
 
 
-@pytest.mark.compliance("Open Responses", "Tool Calling")
+@pytest.mark.compliance("Open Responses", "FunctionCallOutputItemParam")
 @pytest.mark.parametrize("before", [[], [{**CALL, "call_id": "call_other"}]])
 def test_a_result_that_answers_no_call_is_refused(before: list[Any]) -> None:
     error = refusal(input=[*before, RESULT, CALL])
     assert (error.status, error.param) == (400, f"input[{len(before)}].call_id")
 
 
+@pytest.mark.compliance("Open Responses", "input")
 @pytest.mark.parametrize("empty", [[], [{"type": "reasoning", "summary": []}]])
 def test_an_input_with_nothing_to_answer_is_refused(empty: list[Any]) -> None:
     error = refusal(input=empty)
     assert (error.status, error.param) == (400, "input")
 
 
+@pytest.mark.compliance("Open Responses", "input")
 def test_a_missing_input_is_told_as_missing() -> None:
     assert (refusal(input=None).code, refusal(input=None).param) == ("missing_required_parameter", "input")
 
 
+@pytest.mark.compliance("Open Responses", "ItemParam", "Extensions")
 @pytest.mark.parametrize(
     "item",
     [
-        {"type": "item_reference", "id": "msg_1"},
-        {"type": "compaction", "encrypted_content": "x"},
         {"type": "web_search_call", "id": "ws_1"},
         {"type": "acme:telemetry", "id": "x"},
     ],
@@ -121,11 +131,23 @@ def test_items_that_are_not_supported_are_refused_by_name(item: dict[str, Any]) 
     assert item["type"] in error.message
 
 
-@pytest.mark.parametrize("kind", ["input_image", "input_file", "input_video"])
-def test_media_are_refused_where_they_stand(kind: str) -> None:
-    content = [{"type": "input_text", "text": "look"}, {"type": kind, "image_url": "data:,"}]
-    for error, param in (
-        (refusal(input=[{"role": "user", "content": content}]), "input[0].content[1].type"),
-        (refusal(input=[CALL, {**RESULT, "output": content}]), "input[1].output[1].type"),
-    ):
-        assert (error.code, error.param) == ("unsupported_parameter", param)
+@pytest.mark.compliance("Open Responses", "ItemReferenceParam")
+@pytest.mark.parametrize("reference", [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_1"}])
+def test_a_reference_to_nothing_is_told(reference: dict[str, Any]) -> None:
+    error = refusal(input=[user("x"), reference])
+    assert (error.code, error.param) == ("item_not_found", "input[1].id")
+
+
+@pytest.mark.compliance("Open Responses", "CompactionSummaryItemParam")
+def test_a_compaction_stands_for_what_was_said_before() -> None:
+    request = asked(input=[{"type": "compaction", "encrypted_content": compaction.sealed("They greeted.")}, user("x")])
+    assert request.messages[0].role == "system"
+    assert request.messages[0].text.endswith("They greeted.")
+
+
+@pytest.mark.compliance("Open Responses", "CompactionSummaryItemParam")
+@pytest.mark.parametrize("forge", ["x", "", "a:b:c", "{sealed}y"])
+def test_a_compaction_that_was_not_made_here_is_refused(forge: str) -> None:
+    content = forge.format(sealed=compaction.sealed("x"))
+    error = refusal(input=[{"type": "compaction", "encrypted_content": content}])
+    assert (error.code, error.param) == ("invalid_value", "input[0].encrypted_content")

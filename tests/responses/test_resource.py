@@ -10,7 +10,15 @@ from tests import spec
 from tests.responses.scenarios import CREATED_AT, FULL_REQUEST, RUN_ID, completed, final, stream
 
 
-@pytest.mark.compliance("Open Responses", "ResponseResource")
+@pytest.mark.compliance(
+    "Open Responses",
+    "ResponseResource",
+    "ResponseResource.tools",
+    "service_tier",
+    "safety_identifier",
+    "prompt_cache_key",
+    "metadata",
+)
 def test_what_was_asked_is_echoed_in_every_response_object() -> None:
     events = stream([TextDelta("{}"), Finish()], completed(), **FULL_REQUEST)
     expected = {key: FULL_REQUEST[key] for key in set(FULL_REQUEST) - {"tools", "store", "service_tier", "input"}} | {
@@ -54,6 +62,7 @@ def test_what_was_not_asked_is_echoed_as_what_holds() -> None:
     assert (response["tools"], response["parallel_tool_calls"], response["reasoning"]) == ([], True, None)
 
 
+@pytest.mark.compliance("Open Responses", "ResponseResource", "text")
 def test_a_schema_for_the_answer_is_echoed_with_all_its_keys() -> None:
     # Open Responses' file allows only null for the schema itself, an accident of its generator; OpenAI's is right.
     wanted = {"type": "json_schema", "name": "city", "schema": {"type": "object"}}
@@ -63,6 +72,7 @@ def test_a_schema_for_the_answer_is_echoed_with_all_its_keys() -> None:
     assert spec.faults(spec.OPENAI_RESPONSES, "Response", response) == []
 
 
+@pytest.mark.compliance("Open Responses", "ResponseResource.completed_at", "ResponseResource.usage")
 def test_times_and_usage_come_with_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     at = datetime(2026, 11, 24, 12, 0, 0, 999_999, tzinfo=UTC)
     monkeypatch.setattr(clock, "now", lambda: at)

@@ -55,12 +55,11 @@ def test_what_is_honoured_is_a_field_and_what_is_refused_is_none() -> None:
     assert not {name for name, row in rows if row.treatment is Treatment.REFUSED} & fields
 
 
+@pytest.mark.compliance("OpenAI Responses", "conversation", "prompt", "moderation")
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("previous_response_id", "resp_1"),
         ("conversation", "conv_1"),
-        ("background", True),
         ("prompt", {"id": "pmpt_1"}),
         ("moderation", {"model": "omni-moderation-latest"}),
     ],
@@ -79,6 +78,30 @@ def test_null_is_as_good_as_leaving_a_field_out() -> None:
     assert asked(**nothing) == asked()
 
 
+RECORDED = {
+    "metadata": {"order": "17"},
+    "user": "u-1",
+    "safety_identifier": "s-1",
+    "prompt_cache_key": "c-1",
+    "prompt_cache_retention": "24h",
+    "prompt_cache_options": {"mode": "auto"},
+    "service_tier": "flex",
+}
+
+
+@pytest.mark.compliance(
+    "Open Responses", "metadata", "safety_identifier", "prompt_cache_key", "service_tier", "CreateResponseBody"
+)
+@pytest.mark.compliance("OpenAI Responses", "user", "prompt_cache_retention", "prompt_cache_options")
+def test_what_is_recorded_only_goes_into_the_record_as_it_is() -> None:
+    rows = ResponseRequest.fields_table.items()
+    assert RECORDED.keys() == {name for name, row in rows if row.treatment is Treatment.RECORDED}
+    body = {"model": "scripted/echo", "input": "hello", **RECORDED}
+    request = ResponseRequest.parse(body)
+    assert request.recorded(body) == RECORDED
+    assert request.agent_request(CONTEXT) == asked(metadata=RECORDED["metadata"])
+
+
 def test_recorded_fields_go_into_the_record_and_nothing_else_does() -> None:
     body = {"model": "m", "input": "secret", "instructions": "secret", "user": "u-1", "metadata": {"a": "b"}}
     request = ResponseRequest.parse({**body, "service_tier": "flex", "store": None})
@@ -86,12 +109,35 @@ def test_recorded_fields_go_into_the_record_and_nothing_else_does() -> None:
     assert recorded == {"user": "u-1", "metadata": {"a": "b"}, "service_tier": "flex"}
 
 
+@pytest.mark.compliance(
+    "Open Responses",
+    "ErrorPayload",
+    "input",
+    "ItemParam",
+    "FunctionCallItemParam",
+    "tools",
+    "tool_choice",
+    "text",
+    "max_output_tokens",
+    "max_tool_calls",
+    "top_logprobs",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "truncation",
+    "reasoning",
+    "store",
+    "metadata",
+    "safety_identifier",
+    "prompt_cache_key",
+)
 @pytest.mark.parametrize(
     ("body", "param"),
     [
         ({"input": 3}, "input"),
         ({"input": [3]}, "input[0]"),
-        ({"input": [{"id": "msg_1"}]}, "input[0].type"),
+        ({"input": [{"x": "msg_1"}]}, "input[0].type"),
         ({"input": [{"type": "message", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user"}]}, "input[0].content"),
@@ -132,6 +178,7 @@ def test_a_wrong_value_is_refused_by_its_place(body: dict[str, Any], param: str)
     assert (error.status, error.param) == (400, param)
 
 
+@pytest.mark.compliance("Open Responses", "model")
 def test_a_missing_model_is_told() -> None:
     with pytest.raises(InvalidValue) as caught:
         ResponseRequest.parse({"input": "x"})
@@ -141,6 +188,22 @@ def test_a_missing_model_is_told() -> None:
 # -- everything else ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.compliance(
+    "Open Responses",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "text",
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_logprobs",
+    "include",
+    "reasoning",
+    "metadata",
+)
 def test_what_is_honoured_reaches_the_agent() -> None:
     request = asked(
         tools=[WEATHER, {"type": "function", "name": "time", "description": "Tells it."}],
@@ -188,52 +251,82 @@ def test_the_smallest_request_leaves_every_choice_to_the_agent() -> None:
     )
 
 
+@pytest.mark.compliance("Open Responses", "tool_choice")
 @pytest.mark.parametrize("choice", ["auto", "none", "required"])
 def test_tool_choices_by_word(choice: Any) -> None:
     assert asked(tools=[WEATHER], tool_choice=choice).tool_choice == ToolChoice(choice)
 
 
+@pytest.mark.compliance("Open Responses", "text")
 @pytest.mark.parametrize("kind", ["text", "json_object"])
 def test_formats_by_word(kind: Any) -> None:
     assert asked(text={"format": {"type": kind}}).response_format == ResponseFormat(kind)
 
 
+@pytest.mark.compliance("OpenAI Responses", "reasoning.generate_summary")
 def test_the_old_name_of_the_reasoning_summary_is_understood() -> None:
     assert asked(reasoning={"generate_summary": "auto"}).reasoning_summary == "auto"
 
 
+@pytest.mark.compliance("Open Responses", "top_logprobs", "include")
 def test_logprobs_come_only_when_they_are_included() -> None:
     assert asked(top_logprobs=5).logprobs is False
     assert asked(include=["message.output_text.logprobs"]).logprobs is True
 
 
+@pytest.mark.compliance("Open Responses", "truncation", "store")
 @pytest.mark.parametrize("truncation", ["auto", "disabled"])
 @pytest.mark.parametrize("store", [True, False])
 def test_truncation_and_store_may_say_what_the_schema_lets_them(truncation: str, store: bool) -> None:
     asked(truncation=truncation, store=store)
 
 
+@pytest.mark.compliance("Open Responses", "CreateResponseBody", "stream_options")
+@pytest.mark.compliance("OpenAI Responses", "include_obfuscation")
 def test_keys_that_no_schema_knows_are_ignored() -> None:
     assert asked(client_metadata={"x": "y"}, stream_options={"include_obfuscation": False, "new": 1}) == asked()
 
 
-def test_tools_that_the_server_would_have_to_run_are_refused_by_name() -> None:
-    error = refusal(tools=[WEATHER, {"type": "web_search"}])
-    assert (error.code, error.param) == ("unsupported_parameter", "tools[1].type")
-    assert "web_search" in error.message
+@pytest.mark.compliance("Open Responses", "tools (hosted)")
+def test_tools_that_the_server_would_have_to_run_are_left_out_and_the_record_says_so() -> None:
+    body = {
+        "model": "scripted/echo",
+        "input": "hello",
+        "tools": [WEATHER, {"type": "web_search"}],
+        "client_metadata": {},
+    }
+    request = ResponseRequest.parse(body)
+    assert [tool.name for tool in request.agent_request(CONTEXT).tools] == ["weather"]
+    assert request.recorded(body) == {"tools_left_out": ["web_search"], "unknown_keys": ["client_metadata"]}
 
 
-@pytest.mark.parametrize("kind", ["allowed_tools", "web_search", "custom"])
-def test_choices_that_are_not_supported_are_refused_by_name(kind: str) -> None:
-    error = refusal(tools=[WEATHER], tool_choice={"type": kind, "tools": [{"type": "function", "name": "weather"}]})
+@pytest.mark.compliance("Open Responses", "tools (hosted)")
+@pytest.mark.compliance("OpenAI Responses", "CustomToolParam")
+@pytest.mark.parametrize("kind", ["web_search", "custom"])
+def test_choices_that_ask_for_one_of_them_are_refused_by_name(kind: str) -> None:
+    error = refusal(tools=[WEATHER, {"type": kind}], tool_choice={"type": kind})
     assert (error.code, error.param) == ("unsupported_parameter", "tool_choice.type")
+    error = refusal(tools=[WEATHER, {"type": kind}], tool_choice={"type": "allowed_tools", "tools": [{"type": kind}]})
+    assert (error.code, error.param) == ("unsupported_parameter", "tool_choice.tools[0].type")
+    assert refusal(tools=[{"type": kind}], tool_choice="required").param == "tool_choice"
 
 
+@pytest.mark.compliance("Open Responses", "tool_choice.allowed_tools")
+def test_allowed_tools_bound_the_choice() -> None:
+    named = {"type": "function", "name": "weather"}
+    request = asked(tools=[WEATHER], tool_choice={"type": "allowed_tools", "mode": "required", "tools": [named]})
+    assert request.tool_choice == ToolChoice("required", allowed=frozenset({"weather"}))
+    error = refusal(tools=[WEATHER], tool_choice={"type": "allowed_tools", "tools": [named, {**named, "name": "x"}]})
+    assert (error.code, error.param) == ("invalid_value", "tool_choice.tools[1].name")
+
+
+@pytest.mark.compliance("Open Responses", "tool_choice")
 def test_a_choice_must_be_among_the_tools() -> None:
     assert refusal(tools=[WEATHER], tool_choice={"type": "function", "name": "other"}).param == "tool_choice.name"
     assert refusal(tool_choice="required").param == "tool_choice"
 
 
+@pytest.mark.compliance("Open Responses", "include")
 def test_what_cannot_be_included_is_refused_by_its_place() -> None:
-    error = refusal(include=["message.output_text.logprobs", "file_search_call.results"])
+    error = refusal(include=["message.output_text.logprobs", "moon_phase"])
     assert (error.code, error.param) == ("unsupported_parameter", "include[1]")

@@ -9,7 +9,9 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from gateway_project import clock
-from gateway_project.runs.models import Run, RunNote
+from gateway_project.access.models import APIKey
+from gateway_project.runs.labels import labels_of
+from gateway_project.runs.models import Run, RunLabel, RunNote
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, AbortPhase, Endpoint, NoteKind, RunStatus
 
 MakeRun = Callable[..., Run]
@@ -122,7 +124,11 @@ def make_run(db: None) -> MakeRun:
 
     def make(kind: str = "completed", *, ago: float = 60, **fields: Any) -> Run:
         received_at = clock.now() - timedelta(seconds=ago)
-        return Run.objects.create(**KINDS[kind](received_at) | fields)
+        run = Run.objects.create(**KINDS[kind](received_at) | fields)
+        RunLabel.objects.bulk_create(
+            RunLabel(run=run, name=name, value=value) for name, value in labels_of(run.parameters)
+        )
+        return run
 
     return make
 
@@ -151,3 +157,11 @@ def as_user(db: None) -> MakeUser:
         return client
 
     return log_in
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    """A client with a key that may operate, whose use was noted just now."""
+    key, text = APIKey.objects.create_key("ops", operate=True)
+    APIKey.objects.filter(pk=key.pk).update(last_used_at=clock.now())
+    return Client(headers={"Authorization": f"Bearer {text}"})

@@ -1,14 +1,16 @@
 """The operators' REST API."""
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from gateway_project import ids
 from gateway_project.access.models import APIKey
+from gateway_project.review.api.runs import RunCancel
 from gateway_project.runs.models import Run
 from gateway_project.runs.vocabulary import RunStatus
 from tests.runs.records import make_record
@@ -82,3 +84,13 @@ def test_what_cannot_be_cancelled_is_said(client: Client, run: Run) -> None:
 @pytest.mark.parametrize("body", ["[]", "{", '{"reason": 5}', "[" * 100_000])
 def test_a_body_that_is_none_is_refused(client: Client, run: Run, body: str) -> None:
     assert post(client, run.pk, body, Authorization=bearer()).status_code == 400
+
+
+def test_a_body_that_is_gone_with_its_client_is_no_fault_of_the_server(rf: RequestFactory, run: Run) -> None:
+    """Under ASGI Django closes the body's file when the client leaves, though the view still runs in its thread."""
+    request = rf.post("/", "{}", content_type="application/json", headers={"Authorization": bearer()})
+    request._stream = BytesIO()
+    request._stream.close()
+    assert RunCancel.as_view()(request, run_id=str(run.pk)).status_code == 400
+    run.refresh_from_db()
+    assert run.abort_requested_at is None

@@ -1,8 +1,11 @@
 """The list of runs: what it shows, what it finds, and what it costs."""
 
+import re
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.core.paginator import EmptyPage
@@ -11,7 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
-from gateway_project import ids
+from gateway_project import clock, ids
 from gateway_project.review.admin import RunAdmin, paginator
 from gateway_project.runs.models import Run
 from gateway_project.runs.vocabulary import AbortCause, Endpoint, RunStatus
@@ -72,7 +75,7 @@ def test_the_number_of_queries_does_not_grow_with_the_runs(
 ) -> None:
     for _ in range(20):
         make_run("aborted")
-    with django_assert_num_queries(4):  # session, user, bounded count, page
+    with django_assert_num_queries(9):  # session, user, bounded count, page, last verification; the look in a savepoint
         admin_client.get(LIST)
 
 
@@ -138,12 +141,9 @@ def test_client_gone_finds_runs_whose_agent_is_configured_to_finish(admin_client
 
 
 def test_slow_abort_begins_above_a_second(admin_client: Client, make_run: MakeRun) -> None:
-    slow = make_run("aborted")
-    assert slow.abort_requested_at is not None
-    Run.objects.filter(pk=slow.pk).update(settled_at=slow.abort_requested_at + ms(1001))
-    fast = make_run("aborted")
-    assert fast.abort_requested_at is not None
-    Run.objects.filter(pk=fast.pk).update(settled_at=fast.abort_requested_at + ms(999))
+    at = clock.now()
+    slow = make_run("aborted", abort_requested_at=at, settled_at=at + ms(1001))
+    make_run("aborted", abort_requested_at=at, settled_at=at + ms(999))
     assert listed(admin_client, "?question=slow-abort") == {slow.pk}
 
 
@@ -172,6 +172,98 @@ def test_time_ranges_end_now(admin_client: Client, make_run: MakeRun) -> None:
     make_run(ago=timedelta(days=40).total_seconds())
     for index, period in enumerate(ages):
         assert listed(admin_client, f"?period={period}") == {run.pk for run in runs[: index + 1]}
+
+
+def test_a_time_range_has_both_its_ends_and_reads_days_as_whole(admin_client: Client, make_run: MakeRun) -> None:
+    noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    runs = [make_run(received_at=noon + timedelta(hours=hours)) for hours in (-13, -12, 0, 11, 12)]
+    for query, expected in {
+        "since=2026-03-02&until=2026-03-02": runs[1:4],
+        "since=2026-03-02T12:00": runs[2:],
+        "until=2026-03-02T12:00:00Z": runs[:3],
+        f"since={quote(noon.isoformat())}&until={quote(noon.isoformat())}": runs[2:3],
+    }.items():
+        assert listed(admin_client, f"?{query}") == {run.pk for run in expected}, query
+
+
+def test_what_is_no_time_finds_nothing_and_says_so(admin_client: Client, make_run: MakeRun) -> None:
+    make_run()
+    response = admin_client.get(f"{LIST}?since=yesterday")
+    assert not response.context["cl"].result_list
+    assert "is no date or time in ISO 8601" in text_of(response)
+
+
+def test_the_form_of_a_time_range_keeps_what_else_is_chosen(admin_client: Client, make_run: MakeRun) -> None:
+    make_run()
+    text = text_of(admin_client.get(f"{LIST}?question=failed&agent=a%22b&since=2026-03-02&p=1"))
+    form = text[text.index('class="gw-between"') :]
+    form = form[: form.index("</form>")]
+    assert '<input type="hidden" name="question" value="failed">' in form
+    assert '<input type="hidden" name="agent" value="a&quot;b">' in form
+    assert 'name="p"' not in form
+    assert form.count('name="since"') == 1
+
+
+def test_a_list_that_is_cut_goes_on_with_older_runs_from_its_last_page(
+    admin_client: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paginator, "MOST_LISTED", 4)
+    monkeypatch.setattr(RunAdmin, "list_per_page", 2)
+    runs = [make_run(ago=ago) for ago in range(1, 8)]
+    make_run("failed", ago=6.5)
+    seen: list[uuid.UUID] = []
+    address = "?status=completed"
+    for _ in range(3):
+        for page in ("", "&p=2"):
+            response = admin_client.get(LIST + address + page)
+            seen += [run.pk for run in response.context["cl"].result_list]
+            if response.context["cl"].result_count <= 2:
+                break
+        address = response.context["older_url"] or ""
+        assert ("Older ones, from here on" in text_of(response)) is bool(address)
+        if not address:
+            break
+    assert not address
+    assert list(dict.fromkeys(seen)) == [run.pk for run in runs]
+    assert len(seen) == 7 + 2  # each part begins with the last run of the one before
+
+
+def test_no_page_is_asked_for_without_a_limit(admin_client: Client, make_run: MakeRun) -> None:
+    make_run()
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.get(LIST)
+        admin_client.get(f"{LIST}?all=")
+    on_runs = [query["sql"] for query in queries if "gateway_run" in query["sql"]]
+    assert len(on_runs) == 4
+    assert all("LIMIT" in sql for sql in on_runs)
+
+
+def test_cells_lead_to_the_runs_that_share_them(admin_client: Client, make_run: MakeRun) -> None:
+    parent = ids.new_run_id()
+    make_run(client_address="10.0.0.7", client_request_id="order-7", parent_run=parent, principal_id="7")
+    make_run(agent="other", principal_label="else", principal_id="8", client_address="10.0.0.8")
+    page = text_of(admin_client.get(LIST))
+    for query in (
+        "agent=scripted",
+        "principal=shop",
+        "client_address=10.0.0.7",
+        "client_request_id=order-7",
+        f"parent_run={parent}",
+    ):
+        assert f'href="{LIST}?{query}"' in page
+        assert admin_client.get(f"{LIST}?{query}").context["cl"].result_count == 1, query
+    assert admin_client.get(f"{LIST}?key=7").context["cl"].result_count == 1
+
+
+def test_a_key_is_not_a_user_of_the_same_id(admin_client: Client, make_run: MakeRun) -> None:
+    run = make_run(principal_id="7")
+    make_run(principal_id="7", principal_kind="user")
+    assert listed(admin_client, "?key=7") == {run.pk}
+
+
+def test_what_cannot_be_a_parents_id_finds_nothing(admin_client: Client, make_run: MakeRun) -> None:
+    make_run()
+    assert listed(admin_client, "?parent_run=nonsense") == set()
 
 
 def test_choices_come_from_the_vocabulary_and_the_settings(admin_client: Client, make_run: MakeRun) -> None:
@@ -210,6 +302,16 @@ def test_search_takes_an_exact_principal_or_the_beginning_of_the_clients_request
         assert listed(admin_client, f"?q={term}") == {run.pk}
     for term in ("Ada", theirs[1:], str(ids.new_run_id())):
         assert listed(admin_client, f"?q={term}") == set()
+
+
+def test_a_label_on_the_runs_page_leads_to_all_runs_with_it(admin_client: Client, make_run: MakeRun) -> None:
+    runs = [make_run(parameters={"metadata": {"order & co": "47 11"}, "user": user}) for user in ("alice", "bob")]
+    page = text_of(admin_client.get(f"{LIST}{runs[0].pk}/change/"))
+    [everyone, alice] = sorted(
+        unescape(link) for link in re.findall(r'href="/admin/gateway_runs/run/(\?q=[^"]*)"', page)
+    )
+    assert listed(admin_client, everyone) == {run.pk for run in runs}
+    assert listed(admin_client, alice) == {runs[0].pk}
 
 
 def test_who_may_not_view_runs_sees_neither_list_nor_run(as_user: MakeUser, make_run: MakeRun) -> None:

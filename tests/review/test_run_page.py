@@ -24,7 +24,9 @@ def page_of(client: Client, run: Run) -> str:
 def test_every_kind_of_run_has_a_page(
     admin_client: Client, one_of_each: dict[str, Run], kind: str, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_max_num_queries(7):  # session, user, run, notes, parameters; Django 5.2 adds a savepoint
+    # session, user, run, notes, parameters, 4 of integrity, content; 2 of who looked, 2 to record the look; savepoints;
+    # and a content type, once in a process
+    with django_assert_max_num_queries(18):
         page = page_of(admin_client, one_of_each[kind])
     assert "gw-sentence" in page
     assert "Timeline" in page
@@ -52,15 +54,25 @@ def test_fields_with_nothing_to_tell_are_left_out(admin_client: Client, make_run
         response = admin_client.get(f"{LIST}{run.pk}/change/")
         return {fieldset.name for fieldset in response.context["adminform"]}
 
-    assert headings(make_run("completed")) == {"Request", "Who asked", "Delivery", "Usage"}
-    assert headings(make_run("aborted")) == {"Request", "Who asked", "Abort", "Delivery", "Usage"}
-    assert headings(make_run("running")) == {"Request", "Who asked"}
+    assert headings(make_run("completed")) == {"Request", "Who asked", "Delivery", "Usage", "Integrity", "Who looked"}
+    assert headings(make_run("aborted")) == {
+        "Request",
+        "Who asked",
+        "Abort",
+        "Delivery",
+        "Usage",
+        "Integrity",
+        "Who looked",
+    }
+    assert headings(make_run("running")) == {"Request", "Who asked", "Integrity", "Who looked"}
     assert headings(make_run("rejected", parameters={"seed": 1})) == {
         "Request",
         "Who asked",
         "Error",
         "Delivery",
         "Parameters",
+        "Integrity",
+        "Who looked",
     }
 
 
@@ -103,6 +115,25 @@ def test_notes_stand_in_the_timeline_and_very_many_are_cut(
     assert "search 2" in page
     assert "search 3" not in page
     assert "Only the first notes are shown" in page
+
+
+def test_a_run_names_the_runs_that_continue_it_and_the_one_that_it_continues(
+    admin_client: Client, make_run: MakeRun
+) -> None:
+    parent = make_run()
+    children = [make_run(parent_run=parent.pk) for _ in range(2)]
+    page = page_of(admin_client, parent)
+    for child in children:
+        assert f'href="{LIST}{child.pk}/change/"' in page
+        assert f'href="{LIST}{parent.pk}/change/"' in page_of(admin_client, child)
+    assert f'href="{LIST}?parent_run={parent.pk}"' in page
+    found = admin_client.get(f"{LIST}?parent_run={parent.pk}").context["cl"].result_list
+    assert {run.pk for run in found} == {child.pk for child in children}
+
+
+def test_a_key_leads_to_all_its_runs(admin_client: Client, make_run: MakeRun) -> None:
+    assert f'href="{LIST}?key=1"' in page_of(admin_client, make_run())
+    assert "?key=" not in page_of(admin_client, make_run(principal_kind="user"))
 
 
 def test_an_unknown_run_leads_back_to_the_index(admin_client: Client, db: None) -> None:

@@ -37,6 +37,21 @@ def run_of(kind: str, **fields: Any) -> Run:
             [RunNote(at=AT, kind=NoteKind.CLIENT_GONE)],
             "Completed in 1.20 s. The client had left; this agent is configured to finish all the same.",
         ),
+        (
+            run_of("completed", delivered=True),
+            [RunNote(at=AT, kind=NoteKind.CLIENT_GONE)],
+            "Completed in 1.20 s. The client had left; the answer is kept for it.",
+        ),
+        (
+            run_of("completed", delivered=True),
+            [RunNote(at=AT, kind=NoteKind.CLIENT_GONE), RunNote(at=AT, kind=NoteKind.RESUMED)],
+            "Completed in 1.20 s. The client had left, and came back for the rest.",
+        ),
+        (
+            run_of("completed", delivered=True, background=True),
+            [],
+            "Completed in 1.20 s in the background; the answer is kept for the client.",
+        ),
         (run_of("failed"), [], "The agent failed after 1.20 s: The upstream is down."),
         (
             run_of("failed", started_at=None, error_message="", error_code="queue_timeout"),
@@ -128,7 +143,7 @@ def test_no_cause_and_no_phase_goes_without_words(cause: AbortCause, phase: Abor
     assert "  " not in told
 
 
-@pytest.mark.parametrize("outcome", [*set(AbortOutcome) - {AbortOutcome.STOPPED}, ""])
+@pytest.mark.parametrize("outcome", [*(outcome for outcome in AbortOutcome if outcome is not AbortOutcome.STOPPED), ""])
 def test_stopped_is_said_of_an_agent_that_stopped_and_of_no_other(outcome: str) -> None:
     assert "agent stopped 0" not in story(run_of("aborted", abort_outcome=outcome))
     titles = [moment.title for moment in timeline(run_of("aborted", abort_outcome=outcome)).moments]

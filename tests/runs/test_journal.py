@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import DataError, IntegrityError
 
+from gateway_project.observe.logs import JSONFormatter
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, Journal, JournalUnavailable, Query
 from gateway_project.runs.models import Run
-from gateway_project.runs.vocabulary import RunStatus
+from gateway_project.runs.vocabulary import TRANSITIONS, RunStatus
 from tests.runs.records import make_record
+from tests.runs.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,8 +27,10 @@ class CountingJournal(Journal):
         super().__init__(alias, **options)
         self.batches: list[int] = []
 
-    def seal(self, changes: Sequence[Change]) -> None:
+    def _apply(self, changes: Sequence[Change]) -> list[Any]:
+        results = super()._apply(changes)
         self.batches.append(len(changes))
+        return results
 
 
 @dataclass
@@ -82,6 +86,21 @@ async def test_a_bad_change_costs_only_itself(journal: Journal, caplog: pytest.L
     assert [record.message for record in caplog.records] == ["journal.change_refused"]
 
 
+@pytest.mark.parametrize("error", [IntegrityError, DataError])
+async def test_the_log_of_a_refusal_does_not_show_the_row(
+    error: type[Exception], journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refused:
+        def apply(self, _: object) -> None:
+            raise error("violates a constraint\nDETAIL:  Failing row contains (what nobody shall read).")
+
+    with pytest.raises(error):
+        await journal.write(Refused(), within=5)
+    [record] = caplog.records
+    assert "violates a constraint" in JSONFormatter().format(record)
+    assert "nobody" not in JSONFormatter().format(record)
+
+
 async def test_an_end_that_the_database_refuses_is_written_with_the_bare_minimum(journal: Journal) -> None:
     record = make_record()
     await journal.write(InsertRun(record), within=10)
@@ -112,17 +131,6 @@ async def test_write_says_so_when_the_database_does_not_answer_in_time(journal: 
     assert await Run.objects.filter(pk=record.id).aexists(), "the change itself must not be lost"
 
 
-async def test_what_waits_is_bounded(journal: Journal) -> None:
-    gate = Gate()
-    journal.submit(gate)
-    await asyncio.to_thread(gate.reached.wait, 10)
-    for _ in range(200):
-        journal.submit(Query(lambda connection: None))
-    with pytest.raises(JournalUnavailable, match="too many"):
-        await journal.write(Query(lambda connection: None), within=10)
-    gate.opened.set()
-
-
 async def test_whoever_awaits_may_leave_without_taking_the_change_along(journal: Journal) -> None:
     gate = Gate()
     journal.submit(gate)
@@ -142,3 +150,64 @@ async def test_stop_writes_what_waits(tmp_path: Path) -> None:
         journal.submit(InsertRun(record))
     assert await asyncio.to_thread(journal.stop, 10)
     assert await Run.objects.acount() == 20
+
+
+async def test_what_comes_while_the_thread_ends_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal("default", spill=tmp_path)
+    await journal.write(InsertRun(make_record()), within=10)
+    ending, go_on = threading.Event(), threading.Event()
+
+    def close() -> None:
+        ending.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(journal._spill, "close", close)
+    stopping = asyncio.create_task(asyncio.to_thread(journal.stop, 10))  # noqa: TID251
+    await asyncio.to_thread(ending.wait, 10)
+    record = make_record()
+    written = journal.submit(InsertRun(record))
+    go_on.set()
+    async with asyncio.timeout(10):
+        await written
+    assert await stopping
+    assert await Run.objects.filter(pk=record.id).aexists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_what_comes_after_the_thread_has_ended_or_died_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dying(Journal):
+        dies = False
+
+        def _handle(self, batch: Any) -> None:
+            if self.dies:
+                self.dies = False
+                raise SystemExit
+            super()._handle(batch)
+
+    journal = Dying("default", spill=tmp_path)
+    journal.dies = True
+    first = journal.submit(InsertRun(make_record()))
+    await until(lambda: journal._thread is None)
+    async with asyncio.timeout(10):
+        await journal.submit(InsertRun(make_record()))
+        await first
+        assert await asyncio.to_thread(journal.stop, 10)
+        await journal.submit(InsertRun(make_record()))
+    assert await Run.objects.acount() == 3
+    assert await asyncio.to_thread(journal.stop, 10)
+
+
+@pytest.mark.parametrize("status", [RunStatus.COMPLETED, "no_such_status"])
+async def test_no_row_begins_with_a_status_that_only_follows_another(journal: Journal, status: str) -> None:
+    with pytest.raises(ValueError, match="no row begins as"):
+        await journal.write(InsertRun(make_record(status=status)), within=10)
+    assert not await Run.objects.aexists()
+
+
+@pytest.mark.parametrize("status", sorted(status for status in RunStatus if status in TRANSITIONS[None]))
+async def test_a_row_begins_with_each_status_that_the_table_allows(journal: Journal, status: RunStatus) -> None:
+    record = make_record(status=status)
+    await journal.write(InsertRun(record), within=10)
+    assert (await Run.objects.aget(pk=record.id)).status == status

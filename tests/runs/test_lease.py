@@ -42,8 +42,8 @@ def test_a_lease_is_renewed_from_now_on() -> None:
 def test_the_runs_of_a_lost_worker_are_closed_once() -> None:
     record = running(worker(lapsed=True))
     queued = running(record.worker, RunStatus.QUEUED)
-    assert sweep(connection) == 2
-    assert sweep(connection) == 0
+    assert sweep(connection).runs == 2
+    assert sweep(connection).runs == 0
     run = Run.objects.get(pk=record.id)
     assert (run.status, run.abort_cause, run.abort_outcome) == ("aborted", "worker_lost", "unknown")
     assert run.finished_at is not None
@@ -53,7 +53,7 @@ def test_the_runs_of_a_lost_worker_are_closed_once() -> None:
 
 def test_the_runs_of_the_living_are_left_alone() -> None:
     record = running(worker())
-    assert sweep(connection) == 0
+    assert sweep(connection).runs == 0
     assert Run.objects.get(pk=record.id).status == RunStatus.RUNNING
 
 
@@ -77,7 +77,7 @@ def test_an_end_that_comes_after_the_sweep_is_a_note() -> None:
 def test_what_a_worker_left_open_at_its_orderly_end_is_closed_too() -> None:
     record = running(worker())
     EndLease(record.worker).apply(connection)
-    assert sweep(connection) == 1
+    assert sweep(connection).runs == 1
     assert Worker.objects.get(pk=record.worker).lost_at is None
 
 
@@ -85,7 +85,7 @@ def test_a_run_of_a_worker_that_never_registered_is_closed_too() -> None:
     fresh = running(ids.uuid7().hex)
     old = make_record(worker=ids.uuid7().hex, received_at=clock.now() - timedelta(minutes=2))
     InsertRun(old).apply(connection)
-    assert sweep(connection) == 1
+    assert sweep(connection).runs == 1
     assert Run.objects.get(pk=old.id).abort_cause == "worker_lost"
     assert Run.objects.get(pk=fresh.id).status == RunStatus.RUNNING
 

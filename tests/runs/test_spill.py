@@ -1,6 +1,11 @@
 """While the database is away nothing is lost: not by waiting, not by dying, not by a torn tail."""
 
 import asyncio
+import errno
+import fcntl
+import json
+import resource
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +30,7 @@ from gateway_project.runs.models import Run
 from gateway_project.runs.record import NoteRecord, RunRecord
 from gateway_project.runs.vocabulary import NoteKind, RunStatus
 from tests.runs.records import make_record
+from tests.runs.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -129,6 +135,32 @@ async def test_what_a_dead_process_left_is_written_by_the_next(tmp_path: Path, m
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_several_who_find_a_dead_ones_file_none_takes_another_for_its_owner(tmp_path: Path) -> None:
+    left = Spill(tmp_path)
+    left.append([InsertRun(make_record())])
+    left.close()
+    [path] = tmp_path.iterdir()
+    with path.open("rb") as another:
+        fcntl.flock(another, fcntl.LOCK_SH)  # It is about to rename the file.
+        assert len(list(orphans(tmp_path))) == 1
+
+
+def test_a_file_that_was_taken_for_a_dead_ones_before_it_was_locked_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def be_overtaken(handle: object, how: int) -> None:
+        monkeypatch.undo()
+        assert list(orphans(tmp_path)) != []
+
+    monkeypatch.setattr("fcntl.flock", be_overtaken)
+    spill = Spill(tmp_path)
+    record = make_record()
+    spill.append([InsertRun(record)])
+    assert spill.waiting(10)[0] == [InsertRun(record)]
+    assert len(list(tmp_path.glob("*.spill"))) == 1
+    spill.close()
+
+
 async def test_a_replay_that_was_interrupted_is_repeated_without_harm(tmp_path: Path, make: Make) -> None:
     record = make_record()
     changes: list[InsertRun | CloseRun] = [InsertRun(record), CloseRun(ended(record))]
@@ -173,6 +205,51 @@ async def test_a_damaged_record_does_not_hold_up_the_living(make: Make, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("change", "values"),
+    [
+        pytest.param("InsertGone", {}, id="of an app that is gone"),
+        pytest.param("InsertRun", {"status": "running"}, id="without what every record has"),
+        pytest.param("InsertRun", {"id": "x"}, id="with what cannot be read"),
+        pytest.param("InsertRun", None, id="with nothing"),
+    ],
+)
+async def test_a_record_that_says_nothing_to_this_process_is_set_aside_and_the_others_are_written(
+    tmp_path: Path, make: Make, caplog: pytest.LogCaptureFixture, change: str, values: Any
+) -> None:
+    records = [make_record() for _ in range(2)]
+    left = Spill(tmp_path)
+    left.append(map(InsertRun, records))
+    left.close()
+    [path] = tmp_path.iterdir()
+    first, second = path.read_bytes().splitlines(keepends=True)
+    unknown = line_of([change, values])
+    path.write_bytes(first + unknown + second)
+    await settle(make())
+    assert await Run.objects.acount() == 2
+    [aside] = tmp_path.iterdir()
+    assert (aside.suffix, aside.read_bytes()) == (".unknown", unknown)
+    assert "spill.unknown_record" in caplog.messages
+
+
+def test_a_column_that_is_gone_costs_no_record(tmp_path: Path) -> None:
+    record = make_record()
+    left = Spill(tmp_path)
+    left.append([InsertRun(record)])
+    left.close()
+    [path] = tmp_path.iterdir()
+    name, values = json.loads(path.read_bytes().partition(b" ")[2])
+    path.write_bytes(line_of([name, values | {"mood": "good"}]))
+    [(_, changes)] = orphans(tmp_path)
+    assert changes == [InsertRun(record)]
+
+
+def line_of(content: Any) -> bytes:
+    """A whole line of a spill file."""
+    text = json.dumps(content).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
 def test_a_flipped_bit_ends_the_file(tmp_path: Path) -> None:
     left = Spill(tmp_path)
     left.append(InsertRun(make_record()) for _ in range(3))
@@ -193,6 +270,50 @@ def test_what_is_spilled_is_on_the_disk_before_it_counts(tmp_path: Path, monkeyp
     spill.close()
     [path] = tmp_path.iterdir()
     assert synced[-1] == path.stat().st_size > 0
+
+
+def test_what_a_full_disk_took_in_part_is_taken_back(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    first, refused, later = (InsertRun(make_record()) for _ in range(3))
+    spill.append([first])
+    [path] = tmp_path.iterdir()
+    size = path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The kernel takes a part of the record and refuses the rest, as a full disk does.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            spill.append([refused])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.stat().st_size == size
+    spill.append([later])
+    assert spill.waiting(10)[0] == [first, later]
+    spill.close()
+
+
+@pytest.mark.parametrize("call", ["os.fsync", "os.open"])
+async def test_an_end_that_the_full_disk_refuses_waits_for_one_of_the_two(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str
+) -> None:
+    journal = make()
+    record = make_record()
+    await journal.write(InsertRun(record), within=5)
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(call, full)
+        journal.away = True
+        end = journal.submit(CloseRun(ended(record)))
+        await until(lambda: caplog.messages.count("journal.spill_failed") > 2)
+        assert not end.done(), "neither in the database nor on the disk"
+        journal.away = False
+        assert await end is True
+    assert (await Run.objects.aget(pk=record.id)).status == RunStatus.COMPLETED
+    await settle(journal)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_databases_do_not_meet_in_one_file() -> None:

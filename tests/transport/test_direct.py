@@ -10,6 +10,7 @@ from gateway_project.agents.errors import AgentError
 from gateway_project.agents.events import AgentEvent, TextDelta, Usage
 from gateway_project.execution.outlet import Aborted, Completed, Failed
 from gateway_project.runs.vocabulary import AbortCause
+from gateway_project.transport import sse
 from gateway_project.transport.connection import Connection
 from gateway_project.transport.direct import DirectOutlet
 from gateway_project.transport.encoder import BodyEncoder, StreamEncoder
@@ -133,7 +134,7 @@ async def test_there_is_one_last_word() -> None:
 
 async def test_nothing_is_written_to_a_client_that_is_gone() -> None:
     server, outlet = make(Shouting())
-    outlet.gone()
+    outlet.gone(Aborted(AbortCause.CLIENT_DISCONNECT, USAGE))
     await outlet.write(TextDelta("a"))
     assert not await outlet.end(COMPLETED)
     assert server.messages == []
@@ -198,4 +199,5 @@ async def test_an_answer_that_cannot_be_encoded_is_told_to_the_client(started: b
         await outlet.end(Completed({0: "stop"}, Usage(13, 0)))
     assert server.status == (200 if started else 500)
     assert b'"code":"internal_error"' in server.body
+    assert server.body.endswith(sse.DONE) is started
     assert server.is_complete

@@ -1,16 +1,22 @@
 """What is added to daphne, as far as it shows without a connection. The rest is in the end-to-end tests."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import daphne
 import daphne.cli
+import daphne.http_protocol
 import daphne.server
 import pytest
 from daphne.http_protocol import HTTPFactory
 from daphne.management.commands.runserver import Command
+from daphne.ws_protocol import WebSocketFactory
+from twisted.web import http
 
 from gateway_project.transport.servers import daphne as remedy
+from gateway_project.transport.servers.daphne_socket import GatewaySocketFactory
 
 TCP_OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
 
@@ -53,12 +59,15 @@ def bare_daphne(monkeypatch: pytest.MonkeyPatch) -> None:
     """daphne as it is when nobody has changed it; put back afterwards as it was."""
     monkeypatch.setattr(daphne.cli.CommandLineInterface, "server_class", daphne.server.Server)
     monkeypatch.setattr(daphne.server, "HTTPFactory", HTTPFactory)
+    monkeypatch.setattr(daphne.server, "WebSocketFactory", WebSocketFactory)
     monkeypatch.setattr(Command, "server_cls", daphne.server.Server)
+    monkeypatch.setattr(daphne.http_protocol, "http", http)
 
 
-def installed() -> tuple[object, object, object]:
-    """What the command, the server and ``runserver`` use."""
-    return daphne.cli.CommandLineInterface.server_class, daphne.server.HTTPFactory, Command.server_cls
+def installed() -> tuple[object, ...]:
+    """What the command, ``runserver`` and the server use."""
+    factories = (daphne.server.HTTPFactory, daphne.server.WebSocketFactory)
+    return (daphne.cli.CommandLineInterface.server_class, Command.server_cls, *factories)
 
 
 @pytest.mark.usefixtures("bare_daphne")
@@ -69,8 +78,11 @@ def test_a_version_that_is_known_is_mended(
     monkeypatch.setattr(daphne, "__version__", version)
     remedy.install()
     remedy.install()
-    assert installed() == (remedy.GatewayServer, remedy.GatewayFactory, remedy.GatewayServer)
+    servers = (remedy.GatewayServer, remedy.GatewayServer)
+    assert installed() == (*servers, remedy.GatewayFactory, GatewaySocketFactory)
     assert caplog.records == []
+    names = ("Request", "HTTPFactory", "H2_ENABLED")
+    assert vars(daphne.http_protocol.http) == {name: getattr(http, name) for name in names}
 
 
 @pytest.mark.usefixtures("bare_daphne")
@@ -89,3 +101,29 @@ def test_an_unknown_version_is_left_as_it_is_with_one_warning(
 
 def test_the_version_that_is_installed_is_a_known_one() -> None:
     assert tuple(map(int, daphne.__version__.split(".")[:2])) in remedy.SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("details", "failure", "stays"),
+    [
+        pytest.param({"disconnected": 1.0}, None, False, id="over"),
+        pytest.param({}, None, True, id="not answered"),
+        pytest.param({"disconnected": 1.0}, LookupError(), True, id="failed"),
+    ],
+)
+async def test_a_request_that_is_over_is_forgotten_and_any_other_left_to_daphne(
+    details: dict[str, Any], failure: Exception | None, stays: bool
+) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+        if failure is not None:
+            raise failure
+
+    server = remedy.GatewayServer(application, endpoints=["tcp:0"])
+    request: Any = type("Request", (), {"is_ours": True})()
+    server.connections = {request: dict(details)}
+    server.create_application(request, {}).put_nowait({"type": "http.disconnect"})
+    task = server.connections[request]["application_instance"]
+    await asyncio.wait([task])
+    assert task.exception() is failure
+    assert (request in server.connections) is stays

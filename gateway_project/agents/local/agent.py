@@ -103,6 +103,8 @@ class LocalAgent(Agent):
 
     async def run(self, request: AgentRequest, signal: AbortSignal) -> AsyncGenerator[AgentEvent, None]:
         """Answer with text, or with the arguments of one tool call."""
+        if _cannot_fit(request, self.engine.context_tokens):
+            raise ContextOverflow(f"The conversation is too long for a context of {self.engine.context_tokens} tokens.")
         tool = chosen_tool(request)
         if tool is not None:
             yield ToolCallDelta(0, call_id=f"call_{request.run_id.hex}", name=tool.name)
@@ -114,6 +116,16 @@ class LocalAgent(Agent):
                         yield event
         except EngineError as error:
             raise _agent_error(error) from None
+
+
+_TOKEN_CHARACTERS = 128
+"""No token of the model stands for more."""
+
+
+def _cannot_fit(request: AgentRequest, context_tokens: int) -> bool:
+    """Whether the conversation is too long by far. To count the tokens of megabytes keeps the engine from everybody."""
+    size = sum(len(message.text) for message in request.messages)
+    return len(request.messages) > context_tokens or size > context_tokens * _TOKEN_CHARACTERS
 
 
 def _packaged_weights() -> Path:

@@ -45,11 +45,13 @@ def chosen_tool(request: AgentRequest) -> FunctionTool | None:
     mode = request.tool_choice.mode
     if mode == "function":
         return by_name[request.tool_choice.name or ""]
-    if mode == "none" or not request.tools:
+    tools = request.callable_tools
+    if not tools:
         return None
     last = request.messages[-1]
-    ranked = sorted(request.tools, key=lambda tool: -_kinship(tool, last.text))
-    if mode == "required" or (last.role == "user" and _kinship(ranked[0], last.text)):
+    asked = _words(last.text)
+    ranked = sorted(tools, key=lambda tool: -_kinship(tool, asked))
+    if mode == "required" or (last.role == "user" and _kinship(ranked[0], asked)):
         return ranked[0]
     return None
 
@@ -75,8 +77,8 @@ def engine_body(request: AgentRequest, tool: FunctionTool | None) -> dict[str, A
     }
 
 
-def _kinship(tool: FunctionTool, text: str) -> int:
-    return len(_words(f"{tool.name} {tool.description or ''}") & _words(text))
+def _kinship(tool: FunctionTool, asked: set[str]) -> int:
+    return len(_words(f"{tool.name} {tool.description or ''}") & asked)
 
 
 def _words(text: str) -> set[str]:

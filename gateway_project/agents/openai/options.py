@@ -1,15 +1,13 @@
 """``OPTIONS`` of the agent `openai`."""
 
-import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from gateway_project.agents import options as agent_options
 from gateway_project.conf import did_you_mean
-
-MISSING_CLIENT = "aiohttp is not installed: pip install 'channels-agent-gateway[openai]'."
 
 _OPENAI_HOSTS = ("openai.com", "openai.azure.com", "services.ai.azure.com")
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
@@ -40,7 +38,8 @@ class OpenAIOptions:
             default is ``max_completion_tokens`` for OpenAI's and Azure's hosts and ``max_tokens`` elsewhere.
         developer_role: how a developer message is sent. The default is ``developer`` for OpenAI's and Azure's
             hosts and ``system`` elsewhere, since most chat templates know only that.
-        supports: narrows what the agent is said to be able to do; by default all.
+        supports: what the agent is said to be able to do. By default all, except that files are sent as they are to
+            OpenAI's and Azure's hosts only: elsewhere, where few upstreams know them, their text is sent.
     """
 
     base_url: str = "https://api.openai.com/v1"
@@ -74,6 +73,11 @@ class OpenAIOptions:
         return self.developer_role or ("developer" if self._is_openai else "system")
 
     @property
+    def takes_files(self) -> bool:
+        """Whether files are sent as they are, where `supports` does not say."""
+        return self._is_openai
+
+    @property
     def request_headers(self) -> dict[str, str]:
         """What goes with every request."""
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
@@ -91,16 +95,19 @@ class OpenAIOptions:
 
     @property
     def _is_openai(self) -> bool:
-        host = urlsplit(self.base_url).hostname or ""
-        return any(host == known or host.endswith(f".{known}") for known in _OPENAI_HOSTS)
+        return _is_of_openai(self.base_url)
+
+
+@cache
+def _is_of_openai(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return any(host == known or host.endswith(f".{known}") for known in _OPENAI_HOSTS)
 
 
 def problems(options: Mapping[str, Any]) -> Iterator[str]:
     """Say what is wrong with `options`, a sentence each; no sentence repeats a key or a header."""
     found = list(agent_options.problems(OpenAIOptions, options))
     yield from found
-    if importlib.util.find_spec("aiohttp") is None:
-        yield MISSING_CLIENT
     if found:
         return
     given = {key: value for key, value in options.items() if value is not None}

@@ -5,25 +5,40 @@ because many upstreams refuse or misread what they do not know.
 """
 
 import json
-from typing import Any
+from base64 import b64encode
+from typing import Any, assert_never
+
+from pydantic_core import to_json
 
 from gateway_project.agents.openai.options import OpenAIOptions
 from gateway_project.agents.request import (
     AgentRequest,
+    AudioPart,
+    ContentPart,
+    FilePart,
     FunctionTool,
+    ImagePart,
+    MediaPart,
     Message,
     RefusalPart,
     ResponseFormat,
     Sampling,
+    TextPart,
 )
 
 Wire = dict[str, Any]
 
+_spelled = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
+
 
 def encode(request: AgentRequest, options: OpenAIOptions) -> bytes:
     """The body of the request. Lone surrogates, which UTF-8 cannot hold, become question marks."""
-    body = json.dumps(request_object(request, options), ensure_ascii=False, separators=(",", ":"))
-    return body.encode("utf-8", "replace")
+    wire = request_object(request, options)
+    try:
+        return to_json(wire)
+    except ValueError:  # such as a lone surrogate
+        return _spelled(wire).encode("utf-8", "replace")
 
 
 def request_object(request: AgentRequest, options: OpenAIOptions) -> Wire:
@@ -56,9 +71,12 @@ def _message(message: Message, role_of_developers: str) -> Wire:
     wire: Wire = {"role": role_of_developers if message.role == "developer" else message.role}
     text = message.text
     refusal = "".join(part.refusal for part in message.content if isinstance(part, RefusalPart))
-    # A refusal also stands for a missing text: upstreams that do not know the key would see an empty turn.
-    content = text or refusal
-    wire["content"] = None if message.tool_calls and not content else content
+    if any(isinstance(part, MediaPart) for part in message.content):
+        wire["content"] = [_part(part) for part in message.content]
+    else:
+        # A refusal also stands for a missing text: upstreams that do not know the key would see an empty turn.
+        content = text or refusal
+        wire["content"] = None if message.tool_calls and not content else content
     if refusal:
         wire["refusal"] = refusal
     if message.name is not None:
@@ -73,11 +91,34 @@ def _message(message: Message, role_of_developers: str) -> Wire:
     return wire
 
 
+def _part(part: ContentPart) -> Wire:
+    match part:
+        case TextPart():
+            return {"type": "text", "text": part.text}
+        case RefusalPart():
+            return {"type": "refusal", "refusal": part.refusal}
+        case ImagePart():
+            return {"type": "image_url", "image_url": _given({"url": part.data_url, "detail": part.detail})}
+        case AudioPart():
+            sound = {"data": b64encode(part.data).decode(), "format": _AUDIO_FORMATS.get(part.media_type, "")}
+            return {"type": "input_audio", "input_audio": sound}
+        case FilePart():
+            # OpenAI refuses file data without a name.
+            return {"type": "file", "file": {"filename": part.filename or "file", "file_data": part.data_url}}
+        case _:
+            assert_never(part)
+
+
 def _tools(request: AgentRequest) -> Wire:
-    """Nothing without tools: OpenAI refuses the other two fields when there are none."""
-    if not request.tools:
+    """Nothing without tools: OpenAI refuses the other two fields when there are none.
+
+    Where the choice bounds the tools, only those are offered: few upstreams know ``allowed_tools``.
+    """
+    bounded = request.tool_choice.allowed is not None
+    tools = request.callable_tools if bounded else request.tools
+    if not tools:
         return {}
-    wire: Wire = {"tools": [_tool(tool) for tool in request.tools]}
+    wire: Wire = {"tools": [_tool(tool) for tool in tools]}
     if request.tool_choice.mode == "function":
         wire["tool_choice"] = {"type": "function", "function": {"name": request.tool_choice.name}}
     elif request.tool_choice.mode != "auto":

@@ -1,5 +1,7 @@
 """Server-sent events from bytes. No I/O."""
 
+from collections.abc import Iterable
+
 from gateway_project.agents.errors import UpstreamError
 
 MAX_EVENT_BYTES = 1024 * 1024
@@ -28,15 +30,40 @@ class SSEParser:
         if b"\n" not in read:
             self._keep(read)
             return []
-        *lines, tail = b"".join((*self._tail, read)).split(b"\n")
-        self._tail, self._tail_size = [], 0
+        if self._tail:
+            read = b"".join((*self._tail, read))
+            self._tail, self._tail_size = [], 0
+        events: list[bytes] = []
+        if not self._data and b"\r" not in read:
+            read = self._whole_events(read, events)
+        *lines, tail = read.split(b"\n")
         self._keep(tail)
-        events = []
+        self._lines(lines, events)
+        return events
+
+    def _whole_events(self, read: bytes, events: list[bytes]) -> bytes:
+        """Take the events that are there as a whole; return the rest. Nearly all are one line of data."""
+        *blocks, rest = read.split(b"\n\n")
+        for block in blocks:
+            if block.startswith(b"data: ") and b"\n" not in block:
+                self._check(len(block))
+                events.append(block[6:])
+            else:
+                self._lines((*block.split(b"\n"), b""), events)
+        return rest
+
+    def _lines(self, lines: Iterable[bytes], events: list[bytes]) -> None:
         for line in lines:
             event = self._line(line.removesuffix(b"\r"))
             if event is not None:
                 events.append(event)
-        return events
+
+    def take_back(self) -> bytes | None:
+        """The beginning of an event that was kept until the rest comes; None when some of it was read already."""
+        if self._data:
+            return None
+        kept, self._tail, self._tail_size = b"".join(self._tail), [], 0
+        return kept
 
     def close(self) -> list[bytes]:
         """The stream ended: an event without its blank line counts too."""

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic_core import from_json
+
 from gateway_project import ids
 from gateway_project.agents.errors import UpstreamError
 from gateway_project.agents.events import (
@@ -18,6 +20,8 @@ from gateway_project.agents.events import (
     Usage,
 )
 from gateway_project.agents.openai.errors import Redact, error_in, frame_error
+from gateway_project.agents.openai.sse import SSEParser
+from gateway_project.agents.openai.usual import UsualChunk
 
 DONE = b"[DONE]"
 
@@ -33,6 +37,8 @@ _BROKEN_OFF = frozenset({"abort", "error"})
 _LEAST_LOGPROB = -9999.0
 """What OpenAI and vLLM send for a probability of zero, whose logarithm JSON cannot hold."""
 _MAX_COUNT = 2**31 - 1
+_MOST_ALONE = 4
+"""Events that are looked at one by one, at the beginning of a read, for one that the others are like."""
 
 
 class _Choice:
@@ -72,6 +78,7 @@ class AnswerReader:
         self._expected = choices
         self._choices: dict[int, _Choice] = {}
         self._usage: Usage | None = None
+        self._usual = UsualChunk()
 
     def chunk(self, data: bytes) -> list[AgentEvent]:
         """Read the data of one server-sent event.
@@ -80,9 +87,42 @@ class AnswerReader:
             AgentError: for an error frame.
             UpstreamError: for what cannot be understood.
         """
-        if data.strip() == DONE:
+        text = self._usual.text_of(data)
+        if text is not None:
+            return [TextDelta(text, self._usual.choice)]
+        if self.done or data.strip() == DONE:
             self.done = True
-        return [] if self.done else self._object(_parse(data), "delta")
+            return []
+        payload = _parse(data)
+        events = self._object(payload, "delta")
+        if len(events) == 1 and type(events[0]) is TextDelta and payload.get("usage") is None:
+            self._usual.learn(data, events[0])
+        return events
+
+    def read_into(self, burst: list[AgentEvent], parser: SSEParser, read: bytes) -> None:
+        """Add to `burst` what a read of the stream completes; an empty one is its end. Raises as `chunk` does."""
+        if not read:
+            for data in parser.close():
+                burst += self.chunk(data)
+            return
+        for _ in range(_MOST_ALONE):
+            if self._usual.is_known:
+                break
+            # One after the other, until one is known again.
+            event, blank, read = read.partition(b"\n\n")
+            for data in parser.feed(event + blank):
+                burst += self.chunk(data)
+            if not read:
+                return
+        kept = parser.take_back() if self._usual.is_known else None
+        if kept is not None:
+            texts, read = self._usual.texts_at_start(kept + read)
+            choice = self._usual.choice
+            burst += [TextDelta(text, choice) for text in texts]
+            if not read:
+                return
+        for data in parser.feed(read):
+            burst += self.chunk(data)
 
     def whole(self, body: bytes) -> list[AgentEvent]:
         """Read an answer that was not streamed. Raises as `chunk` and `end` do."""
@@ -122,7 +162,7 @@ class AnswerReader:
         if choice.finished:
             return []
         delta = wire.get(key)
-        events = self._delta(delta, wire.get("logprobs"), index, choice) if isinstance(delta, Mapping) else []
+        events = self._delta(delta, wire.get("logprobs"), index, choice) if isinstance(delta, dict) else []
         reason = wire.get("finish_reason")
         if isinstance(reason, str) and reason:
             events.append(self._finish(index, choice, reason))
@@ -149,7 +189,7 @@ class AnswerReader:
         return events
 
     def _tokens(self, logprobs: Any, key: str) -> tuple[TokenLogprob, ...] | None:
-        if not self._logprobs or not isinstance(logprobs, Mapping) or not isinstance(logprobs.get(key), list):
+        if not self._logprobs or not isinstance(logprobs, dict) or not isinstance(logprobs.get(key), list):
             return None
         return tuple(_token(token) for token in _objects(logprobs[key]))
 
@@ -157,6 +197,7 @@ class AnswerReader:
         if reason in _BROKEN_OFF:
             raise UpstreamError("The upstream broke the answer off.", code="upstream_cut_off")
         choice.finished = True
+        self._usual.forget()
         mapped = _REASONS.get(reason, "stop")
         # A call that was forced ends with "stop" at some upstreams; clients look for the other word.
         return Finish("tool_calls" if mapped == "stop" and choice.calls else mapped, index)
@@ -170,17 +211,17 @@ def cut_off() -> UpstreamError:
 def _call(wire: Mapping[str, Any], index: int, choice: _Choice) -> ToolCallDelta | None:
     """One piece of a call, under a number of our own; None for one that says nothing new."""
     function = wire.get("function")
-    function = function if isinstance(function, Mapping) else {}
+    function = function if isinstance(function, dict) else {}
     number, call_id, name = _count(wire.get("index")), _text(wire.get("id")), _text(function.get("name"))
     arguments = function.get("arguments")
-    arguments = json.dumps(arguments) if isinstance(arguments, Mapping) else _text(arguments)
+    arguments = json.dumps(arguments) if isinstance(arguments, dict) else _text(arguments)
     if choice.begins(number, call_id, name):
         if not name:
             raise UpstreamError("The upstream sent a tool call without a name.")
         choice.calls += 1
         choice.current = number
         choice.ids[number] = call_id or None
-        return ToolCallDelta(choice.calls - 1, arguments, call_id or ids.new_item_id("call"), name, index)
+        return ToolCallDelta(choice.calls - 1, arguments, call_id or ids.new_call_id(), name, index)
     if not arguments:
         return None
     if number is not None and number != choice.current:
@@ -190,16 +231,24 @@ def _call(wire: Mapping[str, Any], index: int, choice: _Choice) -> ToolCallDelta
 
 def _parse(data: bytes) -> Mapping[str, Any]:
     try:
-        payload = json.loads(data, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
-        payload = None
-    if not isinstance(payload, Mapping):
+        payload = from_json(data, allow_inf_nan=False)
+    except ValueError:
+        payload = _parse_leniently(data)
+    if not isinstance(payload, dict):
         raise UpstreamError("The upstream's answer is not understood.", code="upstream_protocol_error")
     return payload
 
 
+def _parse_leniently(data: bytes) -> Any:
+    """What only Python's own reader takes: lone surrogates, and NaN, which becomes null."""
+    try:
+        return json.loads(data, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _objects(value: Any) -> Iterable[Mapping[str, Any]]:
-    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else ()
+    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
 
 
 def _text(value: Any) -> str:
@@ -217,7 +266,7 @@ def _count(value: Any) -> int | None:
 
 
 def _usage(wire: Any) -> Usage | None:
-    if not isinstance(wire, Mapping):
+    if not isinstance(wire, dict):
         return None
     spent, made = _count(wire.get("prompt_tokens")), _count(wire.get("completion_tokens"))
     if spent is None or made is None:
@@ -229,7 +278,7 @@ def _usage(wire: Any) -> Usage | None:
 
 def _detail(wire: Mapping[str, Any], group: str, name: str) -> int:
     details = wire.get(group)
-    count = _count(details.get(name)) if isinstance(details, Mapping) else None
+    count = _count(details.get(name)) if isinstance(details, dict) else None
     return 0 if count is None else count
 
 

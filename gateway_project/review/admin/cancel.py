@@ -20,11 +20,10 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from gateway_project.conf import gateway_settings
 from gateway_project.ids import parse_run_id
-from gateway_project.runs.abort import AbortRequest, request_abort
+from gateway_project.review.cancelling import ask_to_cancel
+from gateway_project.runs.abort import AbortRequest
 from gateway_project.runs.models import Run
-from gateway_project.runs.vocabulary import AbortCause
 
 if TYPE_CHECKING:
     RunModelAdmin = admin.ModelAdmin[Run]
@@ -86,19 +85,12 @@ class CancellingAdmin(RunModelAdmin):
             return HttpResponseBadRequest("Name one run or more, by their ids.")
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if not form.is_valid():
-            runs = Run.objects.using(gateway_settings().DATABASE).filter(pk__in=run_ids).newest_first()
+            runs = self.get_queryset(request).filter(pk__in=run_ids)
             if not runs:
                 raise Http404
             return self._ask(request, list(runs), form)
-        results = Counter(
-            request_abort(
-                run_id,
-                AbortCause.OPERATOR_CANCELLED,
-                by=request.user.get_username(),
-                reason=form.cleaned_data["reason"].strip(),
-            )
-            for run_id in run_ids
-        )
+        by, reason = request.user.get_username(), form.cleaned_data["reason"].strip()
+        results = Counter(ask_to_cancel(request, run_id, by=by, reason=reason) for run_id in run_ids)
         for level, text in report(results):
             self.message_user(request, text, level)
         return HttpResponseRedirect(self._page_of(run_ids))

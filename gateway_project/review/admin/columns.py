@@ -3,7 +3,9 @@
 from datetime import timedelta
 
 from django.contrib import admin
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from gateway_project.review.admin.display import (
@@ -14,17 +16,16 @@ from gateway_project.review.admin.display import (
     badge,
     duration,
     milliseconds,
-    utc_seconds,
+    utc_column,
 )
+from gateway_project.review.admin.filters import CLICKED
 from gateway_project.runs.models import Run
 from gateway_project.runs.vocabulary import AbortOutcome, RunStatus, UsageSource
 
+_LONG_ID = 18
 
-@admin.display(description="Received (UTC)")
-def received(run: Run) -> SafeString:
-    """To the second; broken between date and time, if anywhere."""
-    date, _, time = utc_seconds(run.received_at).partition(" ")
-    return format_html('<span class="gw-whole">{}</span> <span class="gw-whole">{}</span>', date, time)
+
+received = utc_column("received_at", "Received")
 
 
 @admin.display(description="How it ended")
@@ -42,13 +43,17 @@ def ending(run: Run) -> SafeString:
 def what(run: Run) -> SafeString:
     """Agent/model, and by which endpoint it was asked."""
     name = format_html_join(format_html("/{}", WORD_BREAK), "{}", [(part,) for part in agent_and_model(run).split("/")])
-    return two_lines(name or NOTHING, endpoint(run))
+    follows = thread("parent_run", run.parent_run, "continues another") if run.parent_run else ""
+    return two_lines(thread("agent", run.agent, name) if name else NOTHING, _listed(endpoint(run), follows))
 
 
 @admin.display(description="For whom")
-def principal(run: Run) -> str:
-    """As it was called at the time."""
-    return run.principal_label or NOTHING
+def principal(run: Run) -> SafeString:
+    """As it was called at the time; below, from where, and under which request id of its own."""
+    where = thread("client_address", run.client_address, run.client_address)
+    request_id = thread("client_request_id", run.client_request_id, _shortened(run.client_request_id))
+    who = thread("principal_label", run.principal_label, run.principal_label)
+    return two_lines(who or NOTHING, _listed(where, request_id))
 
 
 @admin.display(description="Duration")
@@ -133,6 +138,19 @@ def agent_and_model(run: Run) -> str:
     return "/".join(filter(None, (run.agent, run.model or ("" if run.agent else run.requested_model))))
 
 
+def thread_url(field: str, value: object) -> str:
+    """The list of all runs that have this value."""
+    return f"{reverse('admin:gateway_runs_run_changelist')}?{urlencode({CLICKED.get(field, field): str(value)})}"
+
+
+def thread(field: str, value: object, shown: str) -> SafeString | str:
+    """A value that leads to all runs that have it; nothing without one."""
+    if not value:
+        return shown
+    title = f"All runs with this {Run._meta.get_field(field).verbose_name}"  # type: ignore[union-attr]  # no relation
+    return format_html('<a class="gw-thread" href="{}" title="{}">{}</a>', thread_url(field, value), title, shown)
+
+
 def two_lines(first: str, second: str) -> SafeString:
     """A cell's answer, and below it in small what goes with it."""
     small = format_html_join("", '<span class="gw-small">{}</span>', [(second,)] if second else [])
@@ -146,3 +164,11 @@ def _ms(span: timedelta) -> str:
 
 def _joined(*parts: str) -> str:
     return " · ".join(filter(None, parts))
+
+
+def _listed(*parts: str) -> SafeString:
+    return format_html_join(" · ", "{}", [(part,) for part in parts if part])
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONG_ID else f"{text[:_LONG_ID]}…"

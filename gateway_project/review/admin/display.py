@@ -1,9 +1,10 @@
 """How values look on a page: badges, times, durations. A badge is never colour alone, its text says it all."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
+from django.contrib import admin
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -41,6 +42,21 @@ def badge(text: str, tone: Tone) -> SafeString:
 def utc_seconds(at: datetime) -> str:
     """``2026-11-20 14:03:22``, UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def utc_column(field: str, description: str) -> Callable[[Any], SafeString | str]:
+    """A column or field that shows a time to the second, and says that it is UTC."""
+
+    @admin.display(description=f"{description} (UTC)")
+    def moment(row: Any) -> SafeString | str:
+        at = getattr(row, field)
+        if at is None:
+            return NOTHING
+        date, _, time = utc_seconds(at).partition(" ")
+        return format_html('<span class="gw-whole">{}</span> <span class="gw-whole">{}</span>', date, time)
+
+    moment.__name__ = field
+    return moment
 
 
 def utc_exact(at: datetime) -> str:

@@ -56,8 +56,14 @@ def _own_end(run: Run, notes: Iterable[RunNote]) -> str:
     if run.status == RunStatus.FAILED:
         who = "The agent failed" if run.started_at else "Failed before the agent was started,"
         return f"{who} after {took}: {_error(run)}"
-    if any(note.kind == NoteKind.CLIENT_GONE for note in notes):
-        return f"Completed in {took}. The client had left; this agent is configured to finish all the same."
+    kinds = {note.kind for note in notes}
+    if NoteKind.RESUMED in kinds:
+        return f"Completed in {took}. The client had left, and came back for the rest."
+    if NoteKind.CLIENT_GONE in kinds:
+        left = "the answer is kept for it" if run.delivered else "this agent is configured to finish all the same"
+        return f"Completed in {took}. The client had left; {left}."
+    if run.background and run.delivered:
+        return f"Completed in {took} in the background; the answer is kept for the client."
     delivered = {True: ", and the whole answer was delivered", False: ", but the answer was not delivered in full"}
     return f"Completed in {took}{delivered.get(run.delivered, '') if run.delivered is not None else ''}."
 

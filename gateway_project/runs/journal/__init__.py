@@ -1,6 +1,20 @@
 """How runs are written: one writer a process, with its own thread and connection, committing in groups."""
 
-from gateway_project.runs.journal.changes import Change, CloseRun, InsertRun, Note, Query, StartRun
-from gateway_project.runs.journal.writer import Journal, JournalUnavailable
+from gateway_project.runs.journal.changes import BulkChange, Change, CloseRun, InsertRun, Note, Query, StartRun
+from gateway_project.runs.journal.entry import JournalUnavailable, LeaseLost
+from gateway_project.runs.journal.spill import spilled
+from gateway_project.runs.journal.writer import Journal
 
-__all__ = ["Change", "CloseRun", "InsertRun", "Journal", "JournalUnavailable", "Note", "Query", "StartRun"]
+__all__ = [
+    "BulkChange",
+    "Change",
+    "CloseRun",
+    "InsertRun",
+    "Journal",
+    "JournalUnavailable",
+    "LeaseLost",
+    "Note",
+    "Query",
+    "StartRun",
+    "spilled",
+]

@@ -1,28 +1,42 @@
 """What the journal can write. Each change applies itself to a connection, inside the writer's transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import groupby
+from typing import Any, Protocol, runtime_checkable
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from gateway_project.runs.close import close_run
+from gateway_project.runs.alerts.outbox import announce
+from gateway_project.runs.bulk import BulkInsert
+from gateway_project.runs.close import close_run, close_runs
+from gateway_project.runs.labels import add_labels
 from gateway_project.runs.models import Run
 from gateway_project.runs.notes import add_note
 from gateway_project.runs.record import (
     COLUMNS,
+    NEVER_WHEN_OPEN,
+    SEAL_COLUMNS,
     START_COLUMNS,
     NoteRecord,
     RunRecord,
+    adapted,
     assignments,
     insert_sql,
+    is_untold,
     values,
 )
-from gateway_project.runs.vocabulary import RunStatus, sources_of
+from gateway_project.runs.seals.batch import EntryKind, current_batch
+from gateway_project.runs.seals.canonical import RUN
+from gateway_project.runs.statement import Statement
+from gateway_project.runs.vocabulary import OPEN_STATUSES, TRANSITIONS, RunStatus, sources_of
 
-_INSERT = insert_sql(Run._meta.db_table, COLUMNS)
+_OPEN_COLUMNS = tuple(column for column in COLUMNS if column not in NEVER_WHEN_OPEN)
+_INSERT_UNTOLD = BulkInsert(Run, _OPEN_COLUMNS, NEVER_WHEN_OPEN)
+_INSERT_OPEN = BulkInsert(Run, COLUMNS)
+_INSERT_ENDED = Statement(insert_sql(Run._meta.db_table, (*COLUMNS, *SEAL_COLUMNS), returning=RUN.columns))
 _START_SOURCES = sources_of(RunStatus.RUNNING)
-_START = (
+_START = Statement(
     f"UPDATE {Run._meta.db_table} SET {assignments(START_COLUMNS)} "  # noqa: S608 (names are ours)
     f"WHERE id = %s AND status IN ({', '.join(['%s'] * len(_START_SOURCES))})"
 )
@@ -35,15 +49,67 @@ class Change(Protocol):
         """Do it. Must be safe to do again after a rollback."""
 
 
+@runtime_checkable
+class BulkChange(Change, Protocol):
+    """A change of which several that follow each other can be made in one go. To be so is up to its class."""
+
+    @staticmethod
+    def apply_all(changes: Sequence[Any], connection: BaseDatabaseWrapper) -> Sequence[Any]:
+        """Do them all, in order; the results in the same order. As safe to do again as `apply`."""
+
+
 @dataclass(frozen=True, slots=True)
 class InsertRun:
-    """A new row, in any status that the transition table lets a row begin with."""
+    """A new row, in any status that the transition table lets a row begin with.
+
+    Raises:
+        ValueError: in `apply`, for another status.
+    """
 
     record: RunRecord
 
     def apply(self, connection: BaseDatabaseWrapper) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(_INSERT, values(self.record, COLUMNS, connection))
+        self._check()
+        if self.record.status in OPEN_STATUSES:
+            _insert_open([self.record], connection)
+        else:
+            self._insert_ended(connection)
+
+    def _insert_ended(self, connection: BaseDatabaseWrapper) -> None:
+        parameters = values(self.record, COLUMNS, connection)
+        batch = current_batch()
+        seal = (adapted(batch.id, connection), RUN.new_salts()) if batch is not None else (None, None)
+        inserted = _INSERT_ENDED.rows([*parameters, *seal], connection)
+        if batch is not None:
+            batch.add_rows(EntryKind.RUN, inserted)
+        if inserted:
+            announce(self.record, self.record.agent, connection)
+        add_labels([self.record], connection)
+
+    @staticmethod
+    def apply_all(changes: "Sequence[InsertRun]", connection: BaseDatabaseWrapper) -> list[None]:
+        """See `BulkChange`."""
+        _insert_open([change.record for change in changes if change.record.status in OPEN_STATUSES], connection)
+        for change in changes:
+            if change.record.status not in OPEN_STATUSES:
+                change.apply(connection)
+        return [None] * len(changes)
+
+    def _check(self) -> None:
+        if self.record.status not in TRANSITIONS[None]:
+            raise ValueError(f"no row begins as {self.record.status}")
+
+
+def _insert_open(records: Sequence[RunRecord], connection: BaseDatabaseWrapper) -> None:
+    untold, told = [], []
+    for record in records:
+        if is_untold(record):
+            untold.append(values(record, _OPEN_COLUMNS, connection))
+        else:
+            told.append(values(record, COLUMNS, connection))
+    _INSERT_UNTOLD.run(untold, connection)
+    _INSERT_OPEN.run(told, connection)
+    add_labels(records, connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +119,8 @@ class StartRun:
     record: RunRecord
 
     def apply(self, connection: BaseDatabaseWrapper) -> bool:
-        with connection.cursor() as cursor:
-            parameters = values(self.record, (*START_COLUMNS, "id"), connection)
-            cursor.execute(_START, [*parameters, *map(str, _START_SOURCES)])
-            started: bool = cursor.rowcount == 1
-        return started
+        parameters = values(self.record, (*START_COLUMNS, "id"), connection)
+        return _START.run([*parameters, *map(str, _START_SOURCES)], connection) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +131,11 @@ class CloseRun:
 
     def apply(self, connection: BaseDatabaseWrapper) -> bool:
         return close_run(self.record, connection)
+
+    @staticmethod
+    def apply_all(changes: "Sequence[CloseRun]", connection: BaseDatabaseWrapper) -> list[bool]:
+        """See `BulkChange`."""
+        return close_runs([change.record for change in changes], connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +156,34 @@ class Query:
 
     def apply(self, connection: BaseDatabaseWrapper) -> Any:
         return self.ask(connection)
+
+
+def apply_changes(changes: Sequence[Change], connection: BaseDatabaseWrapper) -> list[Any]:
+    """Do them, and return their results. In order, but that beginnings and ends of different runs may change places."""
+    results: list[Any] = [None] * len(changes)
+    for kind, group in groupby(_arranged(changes), lambda place: type(changes[place])):
+        places = list(group)
+        alike = [changes[place] for place in places]
+        if len(alike) > 1 and issubclass(kind, BulkChange):
+            found = kind.apply_all(alike, connection)
+        else:
+            found = [change.apply(connection) for change in alike]
+        for place, result in zip(places, found, strict=True):
+            results[place] = result
+    return results
+
+
+def _arranged(changes: Sequence[Change]) -> Iterator[int]:
+    """The places of the changes in the order in which they are made: beginnings before ends, where nobody can tell."""
+    for passing, group in groupby(range(len(changes)), lambda place: isinstance(changes[place], InsertRun | CloseRun)):
+        places = list(group)
+        if passing and len({changes[place].record.id for place in places}) == len(places):  # type: ignore[attr-defined]
+            places.sort(key=lambda place: isinstance(changes[place], CloseRun))
+        yield from places
+
+
+def starting_worker(change: Change) -> str | None:
+    """The worker of which a run is queued or starts with `change`; None when none does."""
+    if isinstance(change, InsertRun | StartRun) and change.record.status in OPEN_STATUSES:
+        return change.record.worker
+    return None

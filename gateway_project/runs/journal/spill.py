@@ -12,25 +12,43 @@ import os
 import tempfile
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import datetime
+from functools import cache
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, get_args, get_type_hints
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
 
 from gateway_project import ids
-from gateway_project.runs.journal.changes import CloseRun, InsertRun, Note, StartRun
-from gateway_project.runs.record import NoteRecord, RunRecord
+from gateway_project.runs.journal.changes import Change, CloseRun, InsertRun, Note, StartRun
 
 logger = logging.getLogger("gateway.journal")
 
-SpillableChange = InsertRun | StartRun | CloseRun | Note
-"""What must not be lost. Anything else asks the database something and can be asked again."""
+
+class SpillableChange(Change, Protocol):
+    """What must not be lost: a change whose `record`, a flat dataclass, is all there is of it."""
+
+    @property
+    def record(self) -> Any:
+        """What is written."""
+
 
 _TYPES: dict[str, type[SpillableChange]] = {cls.__name__: cls for cls in (InsertRun, StartRun, CloseRun, Note)}
+
+_Change = TypeVar("_Change", bound=type[SpillableChange])
+
+
+def spilled(cls: _Change) -> _Change:
+    """Let the changes of an app's own class be kept while the database is away, like those of the runs.
+
+    Any other change asks the database something, and can be asked again.
+    """
+    _TYPES[cls.__name__] = cls
+    return cls
 
 
 def spill_folder(configured: str | None, alias: str) -> Path:
@@ -46,8 +64,8 @@ class Spill:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / f"{os.getpid()}-{ids.uuid7().hex}.spill"
-        self._file: Any = None
+        self._path = folder
+        self._file: FileIO | None = None
         self._read_to = 0
 
     @property
@@ -61,19 +79,32 @@ class Spill:
         Raises:
             OSError: when the disk does not take them; nothing then counts as written.
         """
-        if self._file is None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b")
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            _sync_folder(self._folder)
-        end = self._file.seek(0, os.SEEK_END)
+        file = self._file or self._open()
+        end = file.seek(0, os.SEEK_END)
         try:
-            self._file.write(b"".join(map(_encode, changes)))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            # Unbuffered: what a full disk has refused must not come back with the next write.
+            left = memoryview(b"".join(map(_encode, changes)))
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
         except OSError:
-            self._file.truncate(end)
+            file.truncate(end)
             raise
+
+    def _open(self) -> FileIO:
+        """Begin a file. Its name is new each time, so that nobody takes it for one that he has found dead."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while self._file is None:
+            self._path = self._folder / f"{os.getpid()}-{ids.uuid7().hex}.spill"
+            file = FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600), "r+")
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if self._path.exists():
+                self._file = file
+            else:  # Found without its lock, in the moment between, and taken for a dead one's.
+                file.close()
+        self._read_to = 0
+        _sync_folder(self._folder)
+        return self._file
 
     def close(self) -> None:
         """Let go of the file; what waits in it is the next process's."""
@@ -90,66 +121,121 @@ class Spill:
         self._read_to = offset
         if self._read_to >= self._path.stat().st_size:
             self._path.unlink()
-            self._file.close()
-            self._file = None
-            self._read_to = 0
+            self.close()
 
 
 def orphans(folder: Path) -> Iterator[tuple[Path, list[SpillableChange]]]:
-    """The files that dead processes left, each locked while it is looked at; the caller unlinks what it replayed."""
-    for path in sorted(folder.glob("*.spill")) if folder.is_dir() else ():
+    """What dead processes left, file by file; the caller unlinks what it replayed.
+
+    A dead one's file gets another name first. From then on nobody locks it: whoever is about to sweep replays all
+    of them, also one that another process has begun to replay, since a change that is applied twice counts once.
+    """
+    try:
+        for path in sorted(folder.glob("*.spill")):
+            _disown(path)
+        left = sorted(folder.glob("*.orphan"))
+    except OSError as error:
+        logger.error("spill.unreadable", extra={"path": str(folder), "error": str(error)})
+        return
+    for path in left:
         try:
-            with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.exists():
-                    yield path, _read(path, 0, None)[0]
-        except OSError:
-            continue  # Its owner lives, or somebody else was faster.
+            changes, _ = _read(path, 0, None)
+        except FileNotFoundError:
+            continue  # Somebody else has replayed it.
+        except OSError as error:
+            logger.error("spill.unreadable", extra={"path": str(path), "error": str(error)})
+        else:
+            yield path, changes
+
+
+def _disown(path: Path) -> None:
+    """Rename the file if its owner is dead."""
+    try:
+        with path.open("rb") as file:
+            # Shared: of several who do this none may take another for the living owner.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            path.rename(path.with_suffix(".orphan"))
+    except (BlockingIOError, FileNotFoundError):
+        pass  # Its owner lives, or somebody else was faster.
+    except OSError as error:
+        logger.error("spill.unreadable", extra={"path": str(path), "error": str(error)})
 
 
 def _read(path: Path, offset: int, most: int | None) -> tuple[list[SpillableChange], int]:
-    """Changes from `offset` on, and the offset behind them. A damaged record ends the file."""
+    """Changes from `offset` on, and the offset behind them. A damaged record ends the file.
+
+    One that is whole but says nothing to this process, such as one of an app that is gone, is set aside.
+    """
     changes: list[SpillableChange] = []
     with path.open("rb") as file:
         file.seek(offset)
         for line in file:
             if most is not None and len(changes) >= most:
                 break
-            change = _decode(line)
-            if change is None:
+            checksum, _, text = line.rstrip(b"\n").partition(b" ")
+            if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
                 logger.error("spill.damaged_tail", extra={"path": str(path), "offset": offset})
                 return changes, path.stat().st_size
-            changes.append(change)
+            try:
+                changes.append(_decode(text))
+            except (LookupError, TypeError, ValueError) as error:
+                aside = _set_aside(path, line)
+                logger.error("spill.unknown_record", extra={"path": str(aside), "error": repr(error)})
             offset += len(line)
     return changes, offset
 
 
+def _set_aside(path: Path, line: bytes) -> Path:
+    """Keep a record for people to look at; it may stand there twice, as what is replayed may be replayed again."""
+    aside = path.with_suffix(".unknown")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(handle, line)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return aside
+
+
 def _encode(change: SpillableChange) -> bytes:
-    fields = {key: _plain(value) for key, value in asdict(change.record).items()}
-    text = json.dumps([type(change).__name__, fields], cls=DjangoJSONEncoder).encode("utf-8", "replace")
+    text = json.dumps([type(change).__name__, asdict(change.record)], cls=_Encoder).encode("utf-8", "replace")
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _decode(line: bytes) -> SpillableChange | None:
-    checksum, _, text = line.rstrip(b"\n").partition(b" ")
-    if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
-        return None
-    name, fields = json.loads(text)
-    record = RunRecord if name != Note.__name__ else NoteRecord
-    values = {key: _rich(key, value) for key, value in fields.items()}
-    return _TYPES[name](record(**values))  # type: ignore[arg-type]  # each type has its record
+def _decode(text: bytes) -> SpillableChange:
+    name, values = json.loads(text)
+    change = _TYPES[name]
+    record, readers = _record_of(change)
+    known = {each.name: values[each.name] for each in fields(record) if each.name in values}  # Columns may be gone.
+    for key in readers:
+        if known.get(key) is not None:
+            known[key] = readers[key](known[key])
+    return change(record(**known))  # type: ignore[call-arg]  # each is made of its record
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, uuid.UUID):
-        return value.hex
-    return value.isoformat() if isinstance(value, datetime) else value
+class _Encoder(DjangoJSONEncoder):
+    """Keeps microseconds, which Django's own cuts."""
+
+    def default(self, value: Any) -> Any:
+        if isinstance(value, uuid.UUID):
+            return value.hex
+        return value.isoformat() if isinstance(value, datetime) else super().default(value)
 
 
-def _rich(key: str, value: Any) -> Any:
-    if key in ("id", "run_id"):
-        return uuid.UUID(value)
-    return datetime.fromisoformat(value) if value is not None and (key == "at" or key.endswith("_at")) else value
+_READERS: Mapping[type, Callable[[Any], Any]] = {uuid.UUID: uuid.UUID, datetime: datetime.fromisoformat}
+
+
+@cache
+def _record_of(change: type[SpillableChange]) -> tuple[type[Any], Mapping[str, Callable[[Any], Any]]]:
+    """The class of a change's record, and how those of its fields are read that JSON does not know."""
+    field = getattr(change, "record", None)  # Where it is made when it is asked for.
+    record = get_type_hints(field.fget)["return"] if isinstance(field, property) else get_type_hints(change)["record"]
+    readers = {}
+    for name, hint in get_type_hints(record).items():
+        for option in get_args(hint) or (hint,):
+            if option in _READERS:
+                readers[name] = _READERS[option]
+    return record, readers
 
 
 def _sync_folder(folder: Path) -> None:
@@ -160,6 +246,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def spillable(changes: Sequence[object]) -> list[SpillableChange]:
+def spillable(changes: Sequence[Change]) -> list[SpillableChange]:
     """Those of `changes` that must not be lost."""
-    return [change for change in changes if isinstance(change, SpillableChange)]
+    kinds = tuple(_TYPES.values())
+    return [change for change in changes if isinstance(change, kinds)]

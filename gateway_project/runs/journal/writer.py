@@ -11,34 +11,34 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLiteWrapper
 
-from gateway_project.runs.journal.changes import Change, CloseRun, InsertRun, Note, StartRun
+from gateway_project.runs.journal.changes import (
+    Change,
+    CloseRun,
+    InsertRun,
+    StartRun,
+    apply_changes,
+    starting_worker,
+)
+from gateway_project.runs.journal.entry import Entry, JournalUnavailable, LeaseLost, Result, resolve
+from gateway_project.runs.journal.overflow import Overflow
 from gateway_project.runs.journal.spill import Spill, orphans, spill_folder, spillable
+from gateway_project.runs.lease import HoldLease, Sweep
 from gateway_project.runs.record import bare_end
+from gateway_project.runs.seals.chain import ChainWriter
 
 logger = logging.getLogger("gateway.journal")
 
+_MANY = 3
+"""Changes in a batch that tell that others will follow at once: a single client's come one or two at a time."""
+_GATHER_SECONDS = 0.002
+"""How long the next batch then gathers: a commit costs as much as the records of several runs."""
 _UNREACHABLE = (OperationalError, InterfaceError)
-
-
-class JournalUnavailable(Exception):
-    """The database did not take a change in time, or too many changes wait for it."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    change: Change
-    future: "asyncio.Future[Any]"
-    loop: asyncio.AbstractEventLoop
-
-
-_Result = tuple[Any, BaseException | None]
 
 
 class Journal:
@@ -51,7 +51,8 @@ class Journal:
         alias: the database, as in ``DATABASES``.
         spill: where the spill files lie.
         accept_spilled: whether a run may start whose record is only in the spill file.
-        capacity: how many changes may wait.
+        lease_seconds: a worker's lease: runs start only while it holds, and renew it where it has lapsed.
+        capacity: how many changes may wait in memory.
         batch: how many changes share one commit at most.
         retry_seconds: how long to wait before the database is tried again.
     """
@@ -62,53 +63,63 @@ class Journal:
         *,
         spill: Path | None = None,
         accept_spilled: bool = False,
+        lease_seconds: float | None = None,
         capacity: int = 100_000,
         batch: int = 500,
         retry_seconds: float = 0.5,
     ) -> None:
         self._alias = alias
         self._spill_folder = spill or spill_folder(None, alias)
-        self._spill = Spill(self._spill_folder)
+        self._spill = Spill(self._spill_folder)  # older than the queue
+        self._overflow = Overflow(Spill(self._spill_folder), self._fate_on_disk)  # younger than the queue
         self._accept_spilled = accept_spilled
+        self._lease_seconds = lease_seconds
         self._capacity = capacity
         self._batch = batch
         self._retry_seconds = retry_seconds
-        self._queue: deque[_Entry] = deque()
+        self._chain = ChainWriter()
+        self._queue: deque[Entry] = deque()
         self._wake = threading.Condition()
         self._stopping = False
-        self._adopted = False
+        self._last_batch = 0
+        self._shall_adopt = True
         self._thread: threading.Thread | None = None
         self.available = True
         """False while the database does not answer."""
+        self.adopted = 0
+        """How many records of dead processes this journal has written."""
 
     @property
     def waiting(self) -> int:
         """How many changes wait to be committed."""
-        return len(self._queue)
+        return len(self._queue) + self._overflow.in_memory
 
     def submit(self, change: Change) -> "asyncio.Future[Any]":
         """Queue a change; the future gets its result once it is committed. Keeps the order of calls.
 
         Must be called in an event loop. Cancelling the future does not take the change back.
+
+        When `capacity` changes wait (the database hangs, or is far too slow) nothing more is queued: what must not
+        be lost is written to a file at once, synced, by the calling thread, which slows the callers down; a start is
+        refused, unless `accept_spilled` says otherwise; what only asks is refused. So it goes on until the queue is
+        empty and the file is written to the database. Where the disk refuses as well, it stays in memory: an end
+        is not given up for the bound.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        future.add_done_callback(_retrieve)
-        self._put(_Entry(change, future, loop))
-        return future
+        entry = Entry.of(change)
+        self._put(entry)
+        return entry.future
 
     async def write(self, change: Change, *, within: float) -> Any:
         """Queue a change and wait until it is durable.
 
         Raises:
             JournalUnavailable: when that takes longer than `within` seconds, or too much waits already.
-                The change stays queued: whoever made it must let its end follow.
+                A run's record is kept all the same: whoever made it must let its end follow.
+            LeaseLost: when a run would start of a worker that others take for dead. Its record is kept too.
         """
-        if len(self._queue) >= self._capacity:
-            raise JournalUnavailable("too many changes wait for the database")
         try:
             async with asyncio.timeout(within):
-                return await asyncio.shield(self.submit(change))
+                return await self.submit(change)
         except TimeoutError:
             raise JournalUnavailable("the database does not answer") from None
 
@@ -121,14 +132,18 @@ class Journal:
         with self._wake:
             self._stopping = True
             self._wake.notify()
-        if self._thread is not None:
-            self._thread.join(timeout)
-        return not self._queue
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        return not self.waiting
 
-    def _put(self, entry: _Entry) -> None:
+    def _put(self, entry: Entry) -> None:
         with self._wake:
-            self._queue.append(entry)
-            if self._thread is None or not self._thread.is_alive():
+            if self._overflow.pending or len(self._queue) >= self._capacity:
+                self._overflow.put(entry)
+            else:
+                self._queue.append(entry)
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="gateway-journal", daemon=True)
                 self._thread.start()
             self._wake.notify()
@@ -137,71 +152,115 @@ class Journal:
 
     def _run(self) -> None:
         try:
-            while (batch := self._next_batch()) is not None:
+            while not self._is_over():
                 try:
-                    self._handle(batch)
-                except Exception:
-                    # Whatever it is, the next change deserves its chance; these are still in the queue.
-                    logger.exception("journal.failed")
-                    time.sleep(self._retry_seconds)
-        finally:
-            self._spill.close()
-            connections[self._alias].close()
+                    self._write_queue()
+                finally:
+                    self._spill.close()
+                    connections[self._alias].close()
+        except BaseException:
+            self._thread = None
+            raise
 
-    def _next_batch(self) -> list[_Entry] | None:
+    def _is_over(self) -> bool:
+        """Whether nothing waits for a thread that was told to stop; if so it counts as ended from here on."""
+        with self._wake:
+            over = self._stopping and not self._queue
+            if over:
+                self._overflow.close()
+                self._thread = None
+        return over
+
+    def _write_queue(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            try:
+                self._handle(batch)
+            except Exception:
+                # Whatever it is, the next change deserves its chance; these are still in the queue.
+                logger.exception("journal.failed")
+                time.sleep(self._retry_seconds)
+
+    def _next_batch(self) -> list[Entry] | None:
         """Wait for changes, or for the time to try the database again; None when the writer shall stop."""
         with self._wake:
+            if self._turn_over():
+                return []
             if not self._queue and not self._stopping:
                 self._wake.wait(self._retry_seconds if self._spill.pending else None)
             if not self._queue and self._stopping:
                 return None
-            return [self._queue[i] for i in range(min(len(self._queue), self._batch))]
+        if self._last_batch >= _MANY and not self._stopping:
+            time.sleep(_GATHER_SECONDS)
+        with self._wake:
+            self._last_batch = min(len(self._queue), self._batch)
+            return [self._queue[i] for i in range(self._last_batch)]
 
-    def _handle(self, batch: list[_Entry]) -> None:
+    def _turn_over(self) -> bool:
+        """Go on with what was put aside, once all that was queued before it is written. The caller holds the lock."""
+        if not self._overflow.pending or self._queue or self._spill.pending:
+            return False
+        self._spill, late = self._overflow.turn_over(self._spill)
+        self._queue.extend(late)
+        return True
+
+    def _handle(self, batch: list[Entry]) -> None:
         """Commit a batch, or bring it into safety; entries leave the queue only when their fate is known."""
         try:
-            if not self._adopted:
+            if self._shall_adopt or any(isinstance(entry.change, Sweep) for entry in batch):
                 self._adopt_orphans()
             self._replay()
-            results = self._write([entry.change for entry in batch]) if batch else []
+            _prepare(batch)
+            results = self._write([entry.change for entry in batch], live=True) if batch else []
         except _UNREACHABLE as error:
             self._lost_database(error)
-            results = self._spill_batch(batch)
+            results = self._spill_batch(batch, error)
         else:
             self._found_database()
         with self._wake:
             for _ in results:
                 self._queue.popleft()
-        _resolve(batch[: len(results)], results)
+        resolve(batch[: len(results)], results)
 
-    def _write(self, changes: Sequence[Change]) -> list[_Result]:
-        """Commit changes together. If one is at fault, each by itself, so that no other is lost with it."""
+    def _write(self, changes: Sequence[Change], *, live: bool = False) -> list[Result]:
+        """Commit changes together. If one is at fault, each by itself, so that no other is lost with it.
+
+        Args:
+            live: whether runs start with them now. What comes out of a file is history.
+        """
         try:
-            return [(result, None) for result in self._apply(changes)]
+            return self._commit(changes, live=live)
         except _UNREACHABLE:
             raise
-        except Exception as error:
-            logger.log(
-                logging.ERROR if len(changes) == 1 else logging.DEBUG,
-                "journal.change_refused",
-                exc_info=error,
-                extra={"changes": [type(change).__name__ for change in changes]},
-            )
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with one change, the writer goes on)
             if len(changes) == 1:
+                _log_refused(changes[0], error)
                 return [self._salvage(changes[0], error)]
-        return [self._write([change])[0] for change in changes]
+        return [self._write([change], live=live)[0] for change in changes]
+
+    def _commit(self, changes: Sequence[Change], *, live: bool) -> list[Result]:
+        """Apply changes; a start counts only if its worker's lease holds until it is committed."""
+        leases: list[HoldLease] = []
+        if live and self._lease_seconds is not None:
+            workers = {worker for change in changes if (worker := starting_worker(change)) is not None}
+            # In front: a sweeper, too, locks the worker before its runs.
+            leases = [HoldLease(worker, self._lease_seconds) for worker in sorted(workers)]
+        results = self._apply([*leases, *changes])
+        lost = {lease.worker for lease, held in zip(leases, results, strict=False) if not held}
+        refused = LeaseLost("others take this process for dead")
+        return [
+            (None, refused) if starting_worker(change) in lost else (result, None)
+            for change, result in zip(changes, results[len(leases) :], strict=True)
+        ]
 
     def _apply(self, changes: Sequence[Change]) -> list[Any]:
         connection = connections[self._alias]
         if isinstance(connection, SQLiteWrapper):
             # A transaction that first reads and then writes fails at once when another writer was faster.
             connection.transaction_mode = "IMMEDIATE"  # type: ignore[attr-defined]  # new in Django 5.1
-        with transaction.atomic(using=self._alias):
-            results = [change.apply(connection) for change in changes]
-            self.seal(changes)
-        return results
+        with self._chain.transaction(connection):
+            return apply_changes(changes, connection)
 
-    def _salvage(self, change: Change, error: Exception) -> _Result:
+    def _salvage(self, change: Change, error: Exception) -> Result:
         """The database refuses this very change. A run's end is tried once more with the bare minimum."""
         bare = CloseRun(bare_end(change.record)) if isinstance(change, CloseRun) else None
         if bare is None or bare == change:
@@ -210,7 +269,7 @@ class Journal:
 
     # -- while the database is away -------------------------------------------------------------------
 
-    def _spill_batch(self, batch: Sequence[_Entry]) -> list[_Result]:
+    def _spill_batch(self, batch: Sequence[Entry], reason: Exception) -> list[Result]:
         """Bring into safety what must not be lost, and refuse the rest."""
         try:
             if changes := spillable([entry.change for entry in batch]):
@@ -219,10 +278,15 @@ class Journal:
             logger.error("journal.spill_failed", extra={"error": str(error)})
             time.sleep(self._retry_seconds)
             return []
-        refused: _Result = (None, JournalUnavailable("the database does not answer"))
-        kept: _Result = (True, None)
-        accepted = (CloseRun, Note, InsertRun, StartRun) if self._accept_spilled else (CloseRun, Note)
-        return [kept if isinstance(entry.change, accepted) else refused for entry in batch]
+        unavailable = JournalUnavailable("the database does not answer")
+        unavailable.__cause__ = reason  # For operators; probes show the message to anybody.
+        return [self._fate_on_disk(entry.change, unavailable) for entry in batch]
+
+    def _fate_on_disk(self, change: Change, refusal: JournalUnavailable) -> Result:
+        """What is said of a change that is in a file now, or nowhere."""
+        is_start = isinstance(change, InsertRun | StartRun)
+        accepted = spillable([change]) and (self._accept_spilled or not is_start)
+        return (True, None) if accepted else (None, refusal)
 
     def _replay(self) -> None:
         """Write what waits in the spill file, in order."""
@@ -232,12 +296,14 @@ class Journal:
             self._spill.replayed(offset)
 
     def _adopt_orphans(self) -> None:
-        """Write what dead processes left in theirs."""
+        """Write what dead processes left in theirs: at the start, and before their runs are swept."""
         for path, changes in orphans(self._spill_folder):
+            for start in range(0, len(changes), self._batch):
+                self._write(changes[start : start + self._batch])
+            path.unlink(missing_ok=True)
+            self.adopted += len(changes)
             logger.warning("journal.adopted", extra={"path": str(path), "changes": len(changes)})
-            self._write(changes)
-            path.unlink()
-        self._adopted = True
+        self._shall_adopt = False
 
     def _lost_database(self, error: Exception) -> None:
         if self.available:
@@ -251,31 +317,19 @@ class Journal:
             self.available = True
             logger.info("journal.recovered")
 
-    def seal(self, changes: Sequence[Change]) -> None:
-        """The place where a committed batch gets its seal. Nothing is sealed yet."""
+
+def _log_refused(change: Change, error: Exception) -> None:
+    """Of what the database says the first line: the others may show the row, and so what a client asked."""
+    extra: dict[str, Any] = {"change": type(change).__name__, "error": type(error).__name__}
+    if isinstance(error, DatabaseError):
+        logger.error("journal.change_refused", extra=extra | {"said": str(error).partition("\n")[0]})
+    else:
+        logger.error("journal.change_refused", extra=extra, exc_info=error)
 
 
-def _resolve(batch: Sequence[_Entry], results: Sequence[_Result]) -> None:
-    """Hand the results to the loops, one wake-up a loop and batch."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
-    for entry, (result, error) in zip(batch, results, strict=True):
-        by_loop.setdefault(entry.loop, []).append((entry.future, result, error))
-    for loop, settled in by_loop.items():
-        with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-            loop.call_soon_threadsafe(_settle, settled)
-
-
-def _settle(settled: list[tuple["asyncio.Future[Any]", Any, BaseException | None]]) -> None:
-    for future, result, error in settled:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-
-def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """Mark the exception as seen: the writer has logged it, and not everybody awaits."""
-    if not future.cancelled():
-        future.exception()
+def _prepare(batch: Sequence[Entry]) -> None:
+    """Let the changes do what takes time before a transaction holds anybody up."""
+    for entry in batch:
+        prepare = getattr(entry.change, "prepare", None)
+        if prepare is not None:
+            prepare()

@@ -1,28 +1,36 @@
 """What daphne lacks, added by subclasses of its own classes.
 
-Facts 4, 5, 7, 9, 12 and 13 of the platform: shutdown that waits for the runs, back-pressure, a disconnect
-that pipelined bytes do not hide, vanished peers, a listen backlog that holds a burst.
+Facts 4, 5, 9, 12 and 13 of the platform: shutdown that waits for the runs, back-pressure, vanished peers, a listen
+backlog that holds a burst. How requests are read is mended in `channel` and `requests`.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
 from collections.abc import Mapping
 from contextvars import Context
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import daphne.cli
+import daphne.http_protocol
 import daphne.server
-from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.access import AccessLogGenerator
+from daphne.http_protocol import HTTPFactory
 from daphne.server import Server
-from twisted.internet import defer, reactor
+from twisted.internet import asyncioreactor, defer, reactor
 from twisted.internet.interfaces import IAddress
-from twisted.python.failure import Failure
 from twisted.web import http
 
 from gateway_project.conf import gateway_settings
 from gateway_project.execution.supervisor import current_supervisor, running_supervisor
+from gateway_project.observe.logs import TurnStream
+from gateway_project.transport.servers.channel import GatewayChannel
+from gateway_project.transport.servers.daphne_socket import GatewaySocket, GatewaySocketFactory
+from gateway_project.transport.servers.request import GatewayRequest
 
 logger = logging.getLogger("gateway.daphne")
 
@@ -30,91 +38,6 @@ SUPPORTED = ((4, 1), (4, 2))
 """The versions of daphne whose inner workings are known here."""
 
 _BACKLOG = 4096
-_PIPELINED_LIMIT = 0x4000
-
-
-class GatewayChannel(http.HTTPChannel):
-    """A connection that can be waited for, and whose end is seen behind pipelined bytes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._room: asyncio.Future[None] | None = None
-        self._flushed: asyncio.Future[bool] | None = None
-        self._pipelined = 0
-
-    async def wait_for_room(self) -> None:
-        """Wait while the write buffer is full. Returns at once when the connection is lost."""
-        if self._waitingForTransport and self.transport.connected:
-            if self._room is None:
-                self._room = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._room)
-
-    async def wait_until_flushed(self) -> bool:
-        """Wait until the kernel has all that was written. False when the connection was lost before."""
-        transport = self.transport
-        if not _buffered(transport):
-            return True
-        if not transport.connected:
-            return False
-        self._flushed = self._flushed or asyncio.get_running_loop().create_future()
-        # Twisted tells its producer when the buffer is empty only if it was told to pause before.
-        transport.producerPaused = True
-        return await asyncio.shield(self._flushed)
-
-    def resumeProducing(self) -> None:  # noqa: N802 (Twisted's name)
-        """The write buffer is empty."""
-        super().resumeProducing()
-        self._wake(flushed=True)
-
-    def connectionLost(self, reason: Failure) -> None:  # noqa: N802 (Twisted's name)
-        """The connection is gone; nobody may wait for it any longer."""
-        flushed = not _buffered(self.transport)
-        super().connectionLost(reason)
-        self._wake(flushed=flushed)
-
-    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
-        """Keep reading behind a request, so that the client's leaving is seen (fact 7).
-
-        Twisted stops reading after 16 KiB of pipelined bytes and is then blind. Beyond that limit the bytes
-        are dropped and the connection is closed after the answer.
-        """
-        if not self._handlingRequest:
-            self._pipelined = 0
-            super().rawDataReceived(data)
-        elif self._pipelined + len(data) <= _PIPELINED_LIMIT:
-            self._pipelined += len(data)
-            self._dataBuffer.append(data)
-        else:
-            self._dataBuffer.clear()
-            self.persistent = 0
-
-    def _wake(self, *, flushed: bool) -> None:
-        if self._room is not None:
-            self._room.set_result(None)
-            self._room = None
-        if self._flushed is not None:
-            self._flushed.set_result(flushed)
-            self._flushed = None
-
-
-def _buffered(transport: Any) -> int:
-    """Bytes that wait in a Twisted transport. A TLS transport does not tell; it counts as empty."""
-    waiting = getattr(transport, "_tempDataLen", 0)
-    buffer = getattr(transport, "dataBuffer", b"")
-    return int(waiting) + len(buffer) - int(getattr(transport, "offset", 0))
-
-
-class GatewayRequest(WebRequest):
-    """A request whose application may ask to be told when the client is gone."""
-
-    raises_when_gone = False
-    """Set by our consumers. Other applications, e.g. Django's, go on to be spared (daphne's own way)."""
-
-    def cut(self) -> None:
-        """Close the connection at once, whatever waits to be sent."""
-        channel = getattr(self, "channel", None)
-        if isinstance(channel, GatewayChannel):
-            channel.transport.abortConnection()
 
 
 class GatewayFactory(HTTPFactory):
@@ -131,6 +54,9 @@ class GatewayFactory(HTTPFactory):
         protocol.requestFactory = GatewayRequest
         return protocol
 
+    def log(self, request: Any) -> None:
+        """Nothing: daphne writes the access log. Twisted would format a line for nobody."""
+
 
 class GatewayServer(Server):
     """daphne's server with flow control and a shutdown that waits for the runs."""
@@ -138,12 +64,37 @@ class GatewayServer(Server):
     def run(self) -> None:
         """Begin with the event loop, not with the first request: what dead processes left is closed from the start."""
         reactor._asyncioEventloop.call_soon(current_supervisor)
+        reactor._asyncioEventloop.call_soon(_set_apart_what_stays)
+        if isinstance(self.action_logger, AccessLogGenerator):
+            stream = self.action_logger.stream = TurnStream(self.action_logger.stream)
+            reactor.addSystemEventTrigger("after", "shutdown", stream.flush)
         super().run()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """Let the application reach its request (ASGI specification, Extensions)."""
-        scope.setdefault("extensions", {})["gateway"] = protocol
-        return super().create_application(protocol, scope)
+        extensions = scope.setdefault("extensions", {})
+        extensions["gateway"] = protocol
+        if isinstance(protocol, GatewaySocket):
+            extensions["websocket.http.response"] = {}
+        if not protocol.is_ours:
+            return super().create_application(protocol, scope)
+        messages: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+        scope["asgi"] = {"version": "3.0"}
+        task = asyncio.get_running_loop().create_task(self._serve(protocol, scope, messages))
+        self.connections[protocol]["application_instance"] = task
+        return messages
+
+    async def _serve(
+        self, protocol: GatewayRequest, scope: dict[str, Any], messages: "asyncio.Queue[Mapping[str, Any]]"
+    ) -> None:
+        """Run the application for a request of ours.
+
+        One that ended well and has nobody left to answer is forgotten at once. daphne looks through all requests of the
+        last second for those; what went wrong is left for it to report.
+        """
+        await self.application(scope, messages.get, partial(self.handle_reply, protocol))
+        if "disconnected" in self.connections[protocol]:
+            del self.connections[protocol]
 
     def listen_success(self, port: Any) -> None:
         """Set what accepted sockets inherit, and a backlog that holds a burst of connections (fact 12)."""
@@ -163,24 +114,35 @@ class GatewayServer(Server):
         Raises:
             ConnectionError: when the client is gone and the application asked to be told.
         """
-        channel = getattr(protocol, "channel", None)  # Twisted deletes it when the response ends (fact 13).
-        await super().handle_reply(protocol, message)
-        if not isinstance(protocol, GatewayRequest):
-            return
-        if isinstance(channel, GatewayChannel):
-            if message["type"] != "http.response.body":
-                return
-            if message.get("more_body", False):
-                await channel.wait_for_room()
-                delivered = bool(channel.transport.connected)
-            else:
-                delivered = await channel.wait_until_flushed()
-        elif channel is not None:
-            return  # HTTP/2: another kind of channel, which is served as daphne serves it.
+        if isinstance(protocol, GatewaySocket):
+            await super().handle_reply(protocol, message)
+            delivered = await protocol.wait_for_reader(message)
         else:
-            delivered = False
+            delivered = await self._reply(protocol, message)
         if not delivered and protocol.raises_when_gone:
             raise ConnectionError("the client is gone")
+
+    async def _reply(self, protocol: Any, message: Mapping[str, Any]) -> bool:
+        """Send a part of a reply over HTTP. Returns whether it got away, as far as can be told."""
+        channel = getattr(protocol, "channel", None)  # Twisted deletes it when the response ends (fact 13).
+        if not isinstance(channel, GatewayChannel):
+            await super().handle_reply(protocol, message)
+            return channel is not None  # HTTP/2: another kind of channel, which is served as daphne serves it.
+        if message["type"] == "http.response.body" and message.get("more_body"):
+            # Without daphne's look at every header. It writes nothing to a connection that is lost.
+            protocol.handle_reply(message)
+            if channel.flow.is_full:
+                await channel.flow.wait_for_room(channel.transport)
+            return bool(channel.transport.connected)
+        channel.gather()
+        try:
+            if protocol.raises_when_gone:
+                protocol.handle_reply(message)  # Our headers are bytes.
+            else:
+                await super().handle_reply(protocol, message)
+        finally:
+            channel.write_now()
+        return message["type"] != "http.response.body" or await channel.flow.wait_until_flushed(channel.transport)
 
     def kill_all_applications(self) -> Any:
         """Before the process ends: no new connections, then the runs, then what daphne does (facts 3 and 4)."""
@@ -209,6 +171,22 @@ class GatewayServer(Server):
             application.cancel()
         if applications:
             await asyncio.wait(applications, timeout=self.application_close_timeout)
+
+
+_YOUNG_OBJECTS = 10_000
+"""A few dozen requests' worth. Most of what the collector meets sooner is not garbage yet."""
+
+
+def _set_apart_what_stays() -> None:
+    """All that is loaded stays: the garbage collector need not walk over it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(max(_YOUNG_OBJECTS, gc.get_threshold()[0]), *gc.get_threshold()[1:])
+
+
+def _call_plainly(_: object, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """In place of Twisted's way, which sets up a context for its log around every read and write."""
+    return function(*args, **kwargs)
 
 
 def watch_for_vanished_peers(listening: socket.socket, seconds: float) -> None:
@@ -244,6 +222,12 @@ def install() -> None:
         return
     daphne.cli.CommandLineInterface.server_class = GatewayServer
     daphne.server.HTTPFactory = GatewayFactory
+    daphne.server.WebSocketFactory = GatewaySocketFactory
+    asyncioreactor.callWithLogger = _call_plainly
+    # All that it uses of the module, which looks for warnings to give each time it is asked for something.
+    daphne.http_protocol.http = SimpleNamespace(
+        Request=http.Request, HTTPFactory=http.HTTPFactory, H2_ENABLED=http.H2_ENABLED
+    )
     from daphne.management.commands.runserver import Command
 
     Command.server_cls = GatewayServer

@@ -4,9 +4,9 @@ import signal
 
 import pytest
 
-from tests.e2e.abort.test_matrix import open_run
+from tests.e2e.abort.test_records import open_run
 from tests.e2e.conftest import MakeGateway
-from tests.e2e.gateway import wait_for
+from tests.e2e.gateway import Gateway, manage, wait_for
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, ask
 
@@ -35,6 +35,30 @@ def test_the_runs_of_a_killed_process_are_closed_by_the_next_start(make_gateway:
     for run in (running, queued):
         row = successor.store.ended(run["id"], within=20)
         assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "worker_lost", "unknown")
+
+
+def test_the_runs_of_a_killed_process_are_closed_by_hand_where_no_other_lives(
+    make_gateway: MakeGateway, route: Route
+) -> None:
+    doomed = make_gateway(LEASE_SECONDS=1.5)
+    Client(doomed.port).send("POST", route.path, key=doomed.key, body=route.body("narrow/think-60000ms", stream=True))
+    running = open_run(doomed, set())
+    Client(doomed.port).send("POST", route.path, key=doomed.key, body=route.body("narrow/echo", stream=True))
+    queued = open_run(doomed, set(), status="queued")
+    doomed.stop()
+    said = wait_for(lambda: _swept(doomed), within=20, what="a sweep that closes something")
+    assert said.startswith("Closed 2 runs of lost workers as aborted / worker_lost / unknown.")
+    rows = [doomed.store.run(run["id"]) for run in (running, queued)]
+    for row in rows:
+        assert row is not None
+        assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "worker_lost", "unknown")
+    assert _swept(doomed) == ""
+    assert [doomed.store.run(run["id"]) for run in (running, queued)] == rows
+
+
+def _swept(gateway: Gateway) -> str:
+    said = manage("sweepruns", env=gateway.env)
+    return "" if said.startswith("Nothing to close") else said
 
 
 def test_a_process_that_was_only_paused_stops_its_agents_and_adds_no_second_end(

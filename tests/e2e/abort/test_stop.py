@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.e2e.abort.test_matrix import open_run, run_ids
+from tests.e2e.abort.test_records import open_run, run_ids
 from tests.e2e.conftest import MakeGateway
 from tests.e2e.gateway import Gateway, base_env, manage, wait_for
 from tests.e2e.routes import Route
@@ -39,6 +39,8 @@ def test_a_timeout_before_the_first_byte_of_a_stream_is_a_status(gateway: Gatewa
     assert (reply.status, reply.json["error"]["code"]) == (504, "run_timeout")
 
 
+@pytest.mark.compliance("Chat Completions", "x-should-retry")
+@pytest.mark.compliance("Open Responses", "response.failed")
 def test_an_operator_cancels_from_another_process(gateway: Gateway, route: Route, stream: bool) -> None:
     seen = run_ids(gateway)
     client = Client(gateway.port)

@@ -1,14 +1,11 @@
 """Through to an upstream: its connection is closed when the client leaves, a hundred times out of a hundred."""
 
-import statistics
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from gateway_project import clock
-from tests.e2e.abort.test_matrix import assert_aborted
+from tests.e2e.abort.test_records import assert_aborted
 from tests.e2e.gateway import Gateway, Store, wait_for
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, Leaving, ask
@@ -54,7 +51,6 @@ def test_none_is_lost_and_none_is_double(
     known = {row["id"] for row in gateway.store.runs()}
     asked = len(upstream.log())
     streams_now = stream and model != "silent"
-    left_at: list[datetime] = []
     trials = TRIALS // 4
     for number in range(trials):
         client = Client(gateway.port)
@@ -64,7 +60,6 @@ def test_none_is_lost_and_none_is_double(
             client.read_until(b"delta")
         elif model != "silent":
             upstream.wait_for(lambda e, n=entry.number: e.number == n and e.words_sent > 2)  # type: ignore[misc]
-        left_at.append(clock.now())
         client.leave(leaving)
     wait_for(lambda: all(e.hung_up for e in upstream.log()[asked:]), what="the end of every upstream connection")
     log = upstream.log()[asked:]
@@ -74,12 +69,6 @@ def test_none_is_lost_and_none_is_double(
     assert len(rows) == trials
     for row in rows:
         assert_aborted(gateway.store.ended(row["id"]), "streaming" if model != "silent" else "before_output")
-    # Seen from the upstream, beside the client's own clock; a busy machine may be slow, but not by seconds.
-    spans = [
-        (datetime.fromisoformat(entry.hung_up_at or "") - left).total_seconds()
-        for entry, left in zip(log, left_at, strict=True)
-    ]
-    assert statistics.median(spans) < 1
 
 
 def test_what_the_upstream_says_reaches_the_client(gateway: Gateway, route: Route, stream: bool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.abort.test_matrix import assert_aborted, open_run, run_ids
+from tests.e2e.abort.test_records import assert_aborted, open_run, run_ids
 from tests.e2e.conftest import MakeGateway
 from tests.e2e.gateway import Gateway
 from tests.e2e.routes import Route
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.e2e
 MIB = 1024 * 1024
 
 
+@pytest.mark.compliance("Chat Completions", "disconnect")
+@pytest.mark.compliance("Open Responses", "disconnect")
 def test_fact_1_a_disconnect_is_seen_while_the_agent_works(gateway: Gateway, route: Route, stream: bool) -> None:
     seen = run_ids(gateway)
     client = Client(gateway.port)
@@ -74,6 +76,8 @@ def test_fact_4_a_half_received_request_does_not_spoil_the_shutdown(make_gateway
 
 
 def test_fact_5_a_reader_that_never_reads_costs_no_memory(gateway: Gateway, route: Route) -> None:
+    for _ in range(20):  # What a process loads and keeps with its first requests is not the reader's.
+        ask(gateway.port, "POST", route.path, key=gateway.key, body=route.body("scripted/count-2000", stream=True))
     seen = run_ids(gateway)
     reader = Client(gateway.port)
     reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -85,7 +89,7 @@ def test_fact_5_a_reader_that_never_reads_costs_no_memory(gateway: Gateway, rout
     for _ in range(10):
         # The server answers others while it waits for the reader, and grows no further.
         assert ask(gateway.port, "GET", "/healthz", key=None).status == 200
-    assert resident_bytes(gateway.pid) - before < 16 * MIB
+    assert resident_bytes(gateway.pid) - before < 32 * MIB
     reader.leave("rst")
     row = gateway.store.ended(run["id"])
     assert_aborted(row, "streaming")
@@ -115,6 +119,7 @@ def test_fact_5_an_answer_that_the_client_did_not_take_is_not_delivered(gateway:
     assert (row["abort_phase"], row["abort_outcome"]) == ("finishing", "finished_first")
 
 
+@pytest.mark.compliance("HTTP", "Content-Length")
 def test_fact_6_a_body_over_the_limit_is_refused(gateway: Gateway, route: Route) -> None:
     body = route.body("scripted/echo", stream=False, prompt="x" * 11 * MIB)
     reply = ask(gateway.port, "POST", route.path, key=gateway.key, body=body)
@@ -157,6 +162,7 @@ def test_fact_12_a_burst_of_connections_finds_room_in_the_backlog(make_gateway: 
     assert len(clients) == 300
 
 
+@pytest.mark.compliance("HTTP", "Host")
 def test_fact_16_the_host_is_checked_although_no_middleware_runs(gateway: Gateway, route: Route) -> None:
     body = route.body("scripted/echo", stream=False)
     reply = ask(gateway.port, "POST", route.path, key=gateway.key, body=body, headers={"Host": "evil.example"})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import docs
-from tests.e2e.abort import test_matrix as matrix
+from tests.e2e.abort import test_records as matrix
 from tests.e2e.config import CONFIG
 from tests.e2e.conftest import MakeGateway
 from tests.e2e.gateway import Gateway, Row, Store
@@ -142,15 +142,8 @@ def front(tmp_path: Path) -> Iterator[Front]:
         yield start
 
 
-class Neighbour(Client):
-    """A client whose address is not nginx's."""
-
-    address = "127.0.0.2"
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(self.address, 0))
-        Client.opened.append(self)
-        self.buffer = b""
+NEIGHBOUR = "127.0.0.2"
+"""A client's address that is not nginx's."""
 
 
 def test_the_answer_comes_through_whole(fronted: Gateway, route: Route) -> None:
@@ -247,7 +240,7 @@ def test_a_reader_that_never_reads_holds_the_agent_back(fronted: Gateway, route:
 
 def test_the_record_has_the_clients_address_and_not_the_one_it_makes_up(guided: Gateway, route: Route) -> None:
     for made_up in ({}, {"X-Forwarded-For": "192.0.2.1"}):
-        assert recorded_address(guided, route, made_up) == Neighbour.address
+        assert recorded_address(guided, route, made_up) == NEIGHBOUR
 
 
 def test_without_the_settings_of_the_guide_the_record_has_any_address_but_the_clients(
@@ -318,8 +311,8 @@ def test_heartbeats_carry_a_stream_over_the_read_timeout_that_ends_a_silent_wait
 
 
 def recorded_address(gateway: Gateway, route: Route, headers: dict[str, str]) -> str:
-    """The client's address in the record of a request from `Neighbour.address`."""
-    client = Neighbour(gateway.port)
+    """The client's address in the record of a request from `NEIGHBOUR`."""
+    client = Client(gateway.port, source=NEIGHBOUR)
     body = route.body("scripted/echo", stream=False)
     client.send("POST", route.path, key=gateway.key, body=body, headers=headers)
     return str(assert_completed(gateway, client.read_reply())["client_address"])

@@ -4,7 +4,6 @@ The servers run in a network namespace of their own, the clients here; a pair of
 """
 
 import os
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.abort import test_matrix as matrix
+from tests.e2e.abort import test_records as matrix
 from tests.e2e.config import CONFIG
 from tests.e2e.gateway import Gateway, Row, Store, wait_for
 from tests.e2e.platform.test_nginx import documented, nginx_command, stop_nginx
@@ -137,19 +136,10 @@ def careless(start_server: StartServer) -> Gateway:
     return start_server(0)
 
 
-class FarClient(Client):
-    """A client of a server at the other end."""
-
-    def __init__(self, address: str, port: int) -> None:
-        self.socket = socket.create_connection((address, port), timeout=20)
-        Client.opened.append(self)
-        self.buffer = b""
-
-
 def begin(gateway: Gateway, route: Route, model: str, *, stream: bool) -> tuple[Client, Row]:
     """A run that has begun, and its client."""
     seen = matrix.run_ids(gateway)
-    client = FarClient(gateway.address, gateway.port)
+    client = Client(gateway.port, host=gateway.address)
     client.send("POST", route.path, key=gateway.key, body=route.body(model, stream=stream))
     return client, matrix.open_run(gateway, seen)
 

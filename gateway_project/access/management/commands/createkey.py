@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from gateway_project import clock
 from gateway_project.access.models import APIKey
 from gateway_project.conf import did_you_mean, gateway_settings
+from gateway_project.content_modes import ContentMode
 
 
 class Command(BaseCommand):
@@ -16,10 +17,16 @@ class Command(BaseCommand):
     help = "Make an API key. It is printed alone on the last line, and never shown again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """NAME, ``--agent`` (again and again), ``--expires``."""
+        """NAME, ``--agent`` (again and again), ``--operate``, ``--content``, ``--expires``."""
         parser.add_argument("name", help="Whose key it is, as the auditor shall read it.")
         parser.add_argument("--agent", action="append", default=[], help="An agent it may use; none means all.")
         parser.add_argument("--operate", action="store_true", help="It may also look at and cancel everybody's runs.")
+        parser.add_argument(
+            "--content",
+            choices=ContentMode.values,
+            default="",
+            help="How much is kept of what it asks and is answered; left out: as its agent or the settings say.",
+        )
         parser.add_argument("--expires", help="A date (its end) or time in ISO 8601; without an offset it is UTC.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -35,7 +42,11 @@ class Command(BaseCommand):
         if expires_at is not None and expires_at <= clock.now():
             raise CommandError("--expires lies in the past.")
         key, text = APIKey.objects.create_key(
-            options["name"], agents=options["agent"], expires_at=expires_at, operate=options["operate"]
+            options["name"],
+            agents=options["agent"],
+            expires_at=expires_at,
+            operate=options["operate"],
+            content=options["content"],
         )
         may = ", ".join(key.agents) or "all agents"
         until = f" until {key.expires_at.isoformat()}" if key.expires_at else ""

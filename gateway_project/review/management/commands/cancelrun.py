@@ -1,13 +1,12 @@
 """``manage.py cancelrun ID``: ask that a run be aborted, and say what became of the request."""
 
-import getpass
-import os
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from gateway_project.ids import parse_run_id
+from gateway_project.review.command_line import on_the_command_line
 from gateway_project.runs.abort import AbortRequest, request_abort
 from gateway_project.runs.vocabulary import AbortCause
 
@@ -27,7 +26,7 @@ class Command(BaseCommand):
         run_id = parse_run_id(options["id"])
         if run_id is None:
             raise CommandError(f"{options['id']!r} is not the id of a run.")
-        by = f"command line ({_os_user()})"
+        by = on_the_command_line()
         match request_abort(run_id, AbortCause.OPERATOR_CANCELLED, by=by, reason=options["reason"]):
             case AbortRequest.ASKED:
                 self.stdout.write(f"Asked: {run_id}. Its worker aborts it within about a second.")
@@ -37,10 +36,3 @@ class Command(BaseCommand):
                 raise CommandError(f"{run_id} had ended already. Nothing was changed.")
             case AbortRequest.UNKNOWN_RUN:
                 raise CommandError(f"There is no run {run_id}.")
-
-
-def _os_user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # A container's user may have a number and no name.
-        return f"uid {os.getuid()}"

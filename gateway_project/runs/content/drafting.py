@@ -1,0 +1,293 @@
+"""What a run was asked and answered → what is kept of it: digests, or texts that are redacted and bounded."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from gateway_project.conf import gateway_settings, import_dotted
+from gateway_project.content_modes import ContentMode
+from gateway_project.runs.content.record import ContentRecord
+
+logger = logging.getLogger("gateway.content")
+
+Redact = Callable[[str], str]
+"""A hook of ``GATEWAY["CONTENT_REDACTION"]``: a text → the text without what must not be kept. It must be fast."""
+
+MARGIN = 16_384
+"""How many characters beyond a cut are looked at: a secret that the cut goes through must be found as a whole."""
+
+_SALT_BYTES = 16
+_KEY_CHARACTERS = 1000
+_DATA_URL = re.compile(r"data:([\w.+/-]{1,100});base64,([A-Za-z0-9+/=_-]{256,})")
+
+
+@dataclass(slots=True)
+class Piece:
+    """A part of an answer: a run of text, of reasoning, a refusal, or one call.
+
+    Attributes:
+        about: what it is: its ``type``, ``choice`` and, of a call, ``call_id`` and ``name``.
+        text: as far as it was held in memory; of a call its arguments.
+        characters: how many there were.
+        delivered: how many of them, from the first on, were handed to the client.
+        digest: SHA-256 of the draft's salt and of all of the text, also of what was not held.
+    """
+
+    about: Mapping[str, Any]
+    text: str
+    characters: int
+    delivered: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """All that is known of a run's content at its end."""
+
+    run_id: uuid.UUID
+    at: datetime
+    mode: ContentMode
+    asked: Mapping[str, Any]
+    """With the list ``messages``; no binary data in it."""
+    answered: Sequence[Piece]
+    salt: bytes
+    remarks: Sequence[str] = ()
+
+    @property
+    def size(self) -> int:
+        """How many characters it holds."""
+        return characters_of(self.asked) + sum(len(piece.text) for piece in self.answered)
+
+
+def new_salt() -> bytes:
+    """What a draft's digests are made with: without it nobody can look one up in a table."""
+    return os.urandom(_SALT_BYTES)
+
+
+def record_of(draft: Draft) -> ContentRecord:
+    """What is kept of a draft; where redaction fails no text, but a digest. Never raises: a run's end waits for it."""
+    try:
+        return _record_of(draft)
+    except Exception as failure:  # noqa: BLE001 (JSON too deep to be written, say)
+        logger.error("content.not_kept", extra={"run_id": draft.run_id, "error": type(failure).__name__})
+        remarks = f"It could not be prepared ({type(failure).__name__}): nothing of it was kept."
+        return ContentRecord(run_id=draft.run_id, at=draft.at, mode=draft.mode, remarks=remarks)
+
+
+def _record_of(draft: Draft) -> ContentRecord:
+    remarks = list(draft.remarks)
+    record = ContentRecord(
+        run_id=draft.run_id,
+        at=draft.at,
+        mode=draft.mode,
+        request_characters=characters_of(draft.asked),
+        answer_characters=sum(piece.characters for piece in draft.answered),
+        delivered_characters=sum(piece.delivered for piece in draft.answered),
+    )
+    if draft.mode is not ContentMode.DIGEST:
+        try:
+            _fill_texts(record, draft, remarks)
+        except Exception as failure:  # noqa: BLE001 (a hook is foreign code; its message may hold the text)
+            logger.error(
+                "content.not_kept", extra={"run_id": draft.run_id, "error": type(failure).__name__, "mode": draft.mode}
+            )
+            record.request = record.answer = ""
+            remarks = [*draft.remarks, f"Redaction failed ({type(failure).__name__}): no text was kept."]
+    # A digest of the whole beside a text with gaps would let somebody try what stood in them.
+    if draft.mode is not ContentMode.REDACTED or not record.request:
+        record.request_digest = digest_of_request(draft.asked, draft.salt)
+        record.answer_digest = digest_of_answer(draft.answered, draft.salt)
+    record.remarks = " ".join(remarks)[:500]
+    return record
+
+
+def digest_of_request(asked: Mapping[str, Any], salt: bytes) -> str:
+    """``sha256:<salt>:<digest>``, in hex: of the salt and the request as `dumps` spells it."""
+    return _spelled(salt, dumps(asked))
+
+
+def digest_of_answer(answered: Sequence[Piece], salt: bytes) -> str:
+    """The same of an answer: of the salt and the list of its pieces, each as ``[about, SHA-256(salt + text)]``."""
+    return _spelled(salt, dumps([[piece.about, piece.digest.hex()] for piece in answered]))
+
+
+def _spelled(salt: bytes, text: str) -> str:
+    return f"sha256:{salt.hex()}:{hashlib.sha256(salt + encoded(text)).hexdigest()}"
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8, also of what is no text."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def dumps(value: Any) -> str:
+    """JSON without spaces, its keys sorted."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str)
+
+
+def characters_of(value: Any) -> int:
+    """How many characters the texts in a value have. However deep it is: a client's JSON may be."""
+    total, left = 0, [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            total += len(item)
+        elif isinstance(item, Mapping):
+            left.extend(item.values())
+        elif isinstance(item, Sequence):
+            left.extend(item)
+    return total
+
+
+def _fill_texts(record: ContentRecord, draft: Draft, remarks: list[str]) -> None:
+    settings = gateway_settings()
+    hooks: list[Redact] = []
+    if draft.mode is ContentMode.REDACTED:
+        hooks = [import_dotted(path, "GATEWAY['CONTENT_REDACTION']") for path in settings.CONTENT_REDACTION]
+        if not hooks:
+            raise LookupError("nothing redacts")
+    most = settings.CONTENT_CHARACTERS
+    record.request = _storable(_kept_request(draft.asked, _Cutter(hooks, most), remarks))
+    record.answer = _storable(_kept_answer(draft.answered, _Cutter(hooks, most), remarks))
+
+
+def _kept_request(asked: Mapping[str, Any], cutter: "_Cutter", remarks: list[str]) -> dict[str, Any]:
+    """The newest messages first: of a long conversation what was asked last matters most."""
+    messages: list[Any] = []
+    for message in reversed(asked["messages"]):
+        if cutter.is_full:
+            break
+        messages.append(cutter.value(message))
+    left_out = len(asked["messages"]) - len(messages)
+    kept: dict[str, Any] = {"messages": messages[::-1]}
+    kept |= {key: cutter.value(value) for key, value in asked.items() if key != "messages" and not cutter.is_full}
+    if left_out:
+        kept["messages_left_out"] = left_out
+        remarks.append(f"The request was cut: {left_out} earlier messages are left out.")
+    elif cutter.has_cut or len(kept) < len(asked):
+        remarks.append("The request was cut.")
+    return kept
+
+
+def _kept_answer(answered: Sequence[Piece], cutter: "_Cutter", remarks: list[str]) -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = []
+    for piece in answered:
+        if cutter.is_full:
+            break
+        about = {key: cutter.value(value) for key, value in piece.about.items()}
+        begun = piece.text[: piece.delivered]
+        text = cutter.text(piece.text, is_whole=len(piece.text) == piece.characters)
+        entry = about | {"text": text}
+        if piece.delivered < piece.characters:
+            # Where the client's part ends in the text as it is kept: behind as much as both surely share.
+            entry["delivered"] = _shared(text, cutter.redact(begun))
+        kept.append(entry)
+    if cutter.has_cut or len(kept) < len(answered):
+        remarks.append("The answer was cut.")
+    return kept
+
+
+@dataclass(slots=True)
+class _Cutter:
+    """Redacts texts and lets through so many characters in all."""
+
+    hooks: Sequence[Redact]
+    left: int
+    has_cut: bool = False
+    _names: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+
+    @property
+    def is_full(self) -> bool:
+        return self.left <= 0
+
+    def redact(self, text: str) -> str:
+        for hook in self.hooks:
+            text = hook(text)
+            if not isinstance(text, str):
+                raise TypeError("a hook gave no text")
+        return _DATA_URL.sub(_without_data, text) if ";base64," in text else text
+
+    def text(self, text: str, *, is_whole: bool = True) -> str:
+        """The text as it may be kept. Redacted first and cut then, or half a secret might stay."""
+        room = max(self.left, 0)
+        looked_at = text[: room + MARGIN]
+        cut = len(looked_at) < len(text) or not is_whole
+        kept = self.redact(looked_at)
+        if cut:
+            kept = kept[: max(0, len(kept) - MARGIN)]
+        if cut or len(kept) > room:
+            self.has_cut = True
+            kept = kept[:room]
+        self.left -= len(kept) + 1
+        return kept
+
+    def value(self, value: Any) -> Any:
+        """The same of a value with texts in it. What has no room any more is left out."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return self._entries(value)
+        if isinstance(value, Sequence):
+            items = []
+            for item in value:
+                if self.is_full:
+                    self.has_cut = True
+                    break
+                items.append(self.value(item))
+            return items
+        self.left -= 1
+        return value
+
+    def _entries(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        for key, item in value.items():
+            if self.is_full:
+                self.has_cut = True
+                break
+            name, secret = self._named(str(key))
+            self.left -= len(name) + 1
+            is_plain = isinstance(item, str | int | float) and not isinstance(item, bool)
+            kept[name] = secret if secret is not None and is_plain else self.value(item)
+        return kept
+
+    def _named(self, key: str) -> tuple[str, str | None]:
+        """A key as it may be kept; and what to keep of its value, where that is a secret by its name alone."""
+        if key not in self._names:
+            looked_at = key[: _KEY_CHARACTERS + MARGIN]
+            kept = self.redact(looked_at)
+            if len(looked_at) < len(key):
+                kept = kept[: max(0, len(kept) - MARGIN)]
+            self._names[key] = (kept[:_KEY_CHARACTERS], self._secret_named(key[-_KEY_CHARACTERS:]))
+        return self._names[key]
+
+    def _secret_named(self, name: str) -> str | None:
+        """What to keep of a value with this name; None where the name does not make it a secret."""
+        found = self.redact(f"{name}=x")
+        if found.endswith("=x"):
+            return None
+        return found.removeprefix(f"{name}=") if found.startswith(f"{name}=") else "[redacted]"
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    if one.startswith(other):
+        return len(other)
+    return next((index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
+
+
+def _without_data(match: re.Match[str]) -> str:
+    """A data URL in a text: type, length and digest instead of the data."""
+    data = match[2]
+    return f"data:{match[1]};base64,[{len(data)} characters, sha256 {hashlib.sha256(data.encode()).hexdigest()}]"
+
+
+def _storable(value: Any) -> str:
+    """As JSON, without what a database refuses: lone surrogates. JSON spells NUL and its like itself."""
+    return dumps(value).encode("utf-8", "replace").decode()

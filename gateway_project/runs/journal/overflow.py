@@ -1,0 +1,61 @@
+"""Where changes go while the queue is full: into a file at once, or nowhere."""
+
+import logging
+from collections.abc import Callable
+
+from gateway_project.runs.journal.changes import Change
+from gateway_project.runs.journal.entry import Entry, JournalUnavailable, Result, resolve
+from gateway_project.runs.journal.spill import Spill, spillable
+
+logger = logging.getLogger("gateway.journal")
+
+Fate = Callable[[Change, JournalUnavailable], Result]
+
+
+class Overflow:
+    """What is younger than the queue. The journal's lock is held by whoever calls.
+
+    Args:
+        spill: its file.
+        fate: what is said of a change that is in a file, or else refused with the error given.
+    """
+
+    def __init__(self, spill: Spill, fate: Fate) -> None:
+        self._spill = spill
+        self._fate = fate
+        self._late: list[Entry] = []  # What the disk refused as well; younger than the file.
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits here, so that what comes now must wait behind it."""
+        return self._spill.pending or bool(self._late)
+
+    @property
+    def in_memory(self) -> int:
+        """How many changes the disk did not take."""
+        return len(self._late)
+
+    def put(self, entry: Entry) -> None:
+        """Bring what must not be lost into safety at once, and refuse the rest."""
+        full = JournalUnavailable("too many changes wait for the database")
+        if not spillable([entry.change]):
+            resolve([entry], [(None, full)])
+            return
+        self._late.append(entry)
+        try:
+            self._spill.append(spillable([late.change for late in self._late]))
+        except OSError as error:
+            logger.error("journal.overflow_failed", extra={"error": str(error)})
+            return
+        late, self._late = self._late, []
+        resolve(late, [self._fate(each.change, full) for each in late])
+
+    def turn_over(self, replayed: Spill) -> tuple[Spill, list[Entry]]:
+        """Give away the file and what is in memory, to be written in this order; begin anew with an empty file."""
+        full, self._spill = self._spill, replayed
+        late, self._late = self._late, []
+        return full, late
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._spill.close()

@@ -1,0 +1,56 @@
+"""Stored responses in the admin: that they are there, whose, and for how long; not what they say."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from gateway_project.conf import gateway_settings
+from gateway_project.review.visibility import of_visible_runs
+
+from .models import StoredResponse
+
+if TYPE_CHECKING:
+    ResponseModelAdmin = admin.ModelAdmin[StoredResponse]
+else:
+    ResponseModelAdmin = admin.ModelAdmin
+
+
+@admin.register(StoredResponse)
+class StoredResponseAdmin(ResponseModelAdmin):
+    """To look, never to change. Content stays with the client that may ask for it."""
+
+    list_display = ("__str__", "status", "background", "principal_kind", "principal_id", "created_at", "expires_at")
+    list_filter = ("status", "background")
+    search_fields = ("=principal_id",)
+    ordering = ("-created_at", "-id")
+    show_full_result_count = False
+    fields = ("run", *list_display[1:], "previous", "followed_until")
+    readonly_fields = fields
+
+    @admin.display(description="run")
+    def run(self, response: StoredResponse) -> SafeString:
+        """Its run, which tells how it was made and how it ended."""
+        url = reverse("admin:gateway_runs_run_change", args=(response.pk,))
+        return format_html('<a href="{}">{}</a>', url, response.pk)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StoredResponse]:
+        """From the database of the runs; for those who may not see all of them those of runs that they may see."""
+        found = StoredResponse.objects.using(gateway_settings().DATABASE).order_by(*self.ordering)
+        return of_visible_runs(request, found, "pk")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Only requests make responses."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes them."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Their client deletes them, or `purgeresponses` when their time is over."""
+        return False

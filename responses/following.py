@@ -1,0 +1,175 @@
+"""Reads the stream of a response again, and on to its end: the database is the log, whoever follows reads on.
+
+Nobody but the run writes the log, so that it makes no difference which process a follower has come to.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
+
+from gateway_project import clock
+from gateway_project.agents.errors import AgentError, AgentMisbehaved
+from gateway_project.conf import gateway_settings
+from gateway_project.execution.supervisor import current_supervisor
+from gateway_project.transport import sse
+from gateway_project.transport.connection import Connection
+
+from .encoder import error_event
+from .lost import settle_if_lost
+from .models import StoredFrames, StoredResponse
+from .store import MarkFollowed, read
+
+logger = logging.getLogger("gateway.responses")
+
+_LOOK_EVERY_SECONDS = 0.25
+"""How often somebody else's run is looked at. One of this process tells when there is news."""
+_LOOK_AT_OUR_OWN_SECONDS = 2.0
+_BATCHES = 50
+
+_MARK_EVERY_SECONDS = 2.0
+
+_listeners: dict[uuid.UUID, set[asyncio.Event]] = {}
+_left: dict[uuid.UUID, Callable[[], None]] = {}
+
+
+def when_left(response_id: uuid.UUID, callback: Callable[[], None] | None) -> None:
+    """Call `callback` whenever the last who follows it in this process has gone; None for never again."""
+    if callback is None:
+        _left.pop(response_id, None)
+    else:
+        _left[response_id] = callback
+
+
+def announce(response_id: uuid.UUID) -> None:
+    """There is more of this response's stream, or its end."""
+    for event in _listeners.get(response_id, ()):
+        event.set()
+
+
+def is_followed(response_id: uuid.UUID) -> bool:
+    """Whether somebody follows it in this process."""
+    return response_id in _listeners
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is new of a stream. `last` is the number of its last event."""
+
+    frames: str
+    last: int
+    is_open: bool
+
+
+async def follow(response_id: uuid.UUID, after: int) -> AsyncGenerator[bytes, None]:
+    """The events with a number above `after`, as they come, to the terminal one; then ``[DONE]``.
+
+    A heartbeat comes where nothing else does.
+    """
+    heartbeat_seconds = gateway_settings().HEARTBEAT_SECONDS
+    with _listening(response_id) as news:
+        silent_since = clock.monotonic()
+        marked_at = -_MARK_EVERY_SECONDS
+        while True:
+            news.clear()
+            piece = await read(_piece, response_id, after)
+            if piece.frames:
+                after = piece.last
+                silent_since = clock.monotonic()
+                yield piece.frames.encode()
+                continue
+            if not piece.is_open:
+                yield sse.DONE
+                return
+            if await settle_if_lost(response_id):
+                continue
+            if heartbeat_seconds and clock.monotonic() - silent_since >= heartbeat_seconds:
+                silent_since = clock.monotonic()
+                yield sse.HEARTBEAT
+            ours = response_id in current_supervisor().runs
+            if not ours and clock.monotonic() - marked_at >= _MARK_EVERY_SECONDS:
+                marked_at = clock.monotonic()
+                current_supervisor().submit(MarkFollowed(response_id, 2 * _MARK_EVERY_SECONDS))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AT_OUR_OWN_SECONDS if ours else _LOOK_EVERY_SECONDS):
+                    await news.wait()
+
+
+async def ended(response_id: uuid.UUID) -> None:
+    """Wait until a response has its end."""
+    async with aclosing(follow(response_id, 2**31)) as stream:
+        async for data in stream:
+            if data is sse.DONE:
+                return
+
+
+class StreamFollower:
+    """Sends a response's stream to one connection, in a task of its own that ends with the connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._task: asyncio.Task[None] | None = None
+        self._last = -1
+
+    def start(self, response_id: uuid.UUID, *, after: int = -1) -> None:
+        """Begin. Returns at once, so that the client's leaving can be heard."""
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._send(response_id, after), name=f"follow:{response_id}")
+
+    def stop(self) -> None:
+        """The client is gone. The response is not."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _send(self, response_id: uuid.UUID, after: int) -> None:
+        self._last = after
+        await self._connection.start(200, sse.HEADERS)
+        try:
+            async with aclosing(follow(response_id, after)) as stream:
+                async for data in stream:
+                    if not await self._connection.write(data, more=data is not sse.DONE):
+                        return
+                    self._last += data.count(b"\ndata: ")
+        except AgentError as error:
+            await self._fail(error)
+        except Exception:
+            logger.exception("follow.failed", extra={"run_id": response_id})
+            await self._fail(AgentMisbehaved("The stream cannot be read."))
+
+    async def _fail(self, error: AgentError) -> None:
+        # With the number of the last event that was sent: whoever goes on behind it misses none.
+        await self._connection.write(error_event(error, self._last) + sse.DONE, more=False)
+
+
+def _piece(response_id: uuid.UUID, after: int) -> Piece:
+    """What stands in the database behind `after`. The status is read first: its end comes with the last events."""
+    alias = gateway_settings().DATABASE
+    response = StoredResponse.objects.using(alias).filter(pk=response_id).only("status").first()
+    batches = StoredFrames.objects.using(alias).filter(response=response_id).order_by("first_number")
+    # The batch that `after` lies in may go on behind it.
+    start = batches.filter(first_number__lte=after + 1).order_by("-first_number").values_list("first_number", flat=True)
+    found = batches.filter(first_number__gte=start.first() or 0).values_list("first_number", "frames")[:_BATCHES]
+    fresh = []
+    last = after
+    for first, frames in found:
+        for number, frame in enumerate(frames.split("\n\n")[:-1], first):
+            if number > last:
+                fresh.append(frame + "\n\n")
+                last = number
+    return Piece("".join(fresh), last, response is not None and response.is_open)
+
+
+@contextmanager
+def _listening(response_id: uuid.UUID) -> Iterator[asyncio.Event]:
+    event = asyncio.Event()
+    _listeners.setdefault(response_id, set()).add(event)
+    try:
+        yield event
+    finally:
+        _listeners[response_id].discard(event)
+        if not _listeners[response_id]:
+            del _listeners[response_id]
+            if response_id in _left:
+                _left[response_id]()

@@ -1,0 +1,137 @@
+"""How responses reach their table: changes for the journal, and what is read from it."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
+
+from channels.db import database_sync_to_async
+from django.db import InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from gateway_project import clock
+from gateway_project.access.principal import Principal
+from gateway_project.conf import gateway_settings
+from gateway_project.runs.journal import spilled
+from gateway_project.transport.errors import DatabaseAway
+
+from .models import OPEN_STATUSES, StoredFrames, StoredResponse, StoredResponseQuerySet
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseRecord:
+    """One row of `gateway_response`, field by field as in `StoredResponse`."""
+
+    id: uuid.UUID
+    principal_kind: str
+    principal_id: str
+    previous: uuid.UUID | None
+    status: str
+    background: bool
+    created_at: datetime
+    request: str
+    input: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramesRecord:
+    """Some events of a stream, from `first_number` on, and the response's status with them."""
+
+    id: uuid.UUID
+    status: str
+    first_number: int
+    frames: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRecord:
+    """How a response ended, with the last events of its stream."""
+
+    id: uuid.UUID
+    status: str
+    body: str
+    first_number: int
+    frames: str
+
+
+@spilled
+@dataclass(frozen=True, slots=True)
+class StoreResponse:
+    """A change: a response is kept from here on. Done again it does nothing."""
+
+    record: ResponseRecord
+
+    def apply(self, connection: BaseDatabaseWrapper) -> None:
+        expires_at = self.record.created_at + timedelta(days=gateway_settings().RESPONSES.RETENTION_DAYS)
+        row = StoredResponse(**asdict(self.record), expires_at=expires_at)
+        StoredResponse.objects.using(connection.alias).bulk_create([row], ignore_conflicts=True)
+
+
+@spilled
+@dataclass(frozen=True, slots=True)
+class AppendFrames:
+    """A change: more of the stream. Of a response that was deleted meanwhile nothing is kept."""
+
+    record: FramesRecord
+
+    def apply(self, connection: BaseDatabaseWrapper) -> None:
+        if _open(self.record.id, connection).update(status=self.record.status):
+            _insert_frames(self.record.id, self.record.first_number, self.record.frames, connection)
+
+
+@spilled
+@dataclass(frozen=True, slots=True)
+class EndResponse:
+    """A change: a response has ended. The first end is the one that counts."""
+
+    record: EndRecord
+
+    def apply(self, connection: BaseDatabaseWrapper) -> None:
+        end = self.record
+        if _open(end.id, connection).update(status=end.status, body=end.body, request="") and end.frames:
+            _insert_frames(end.id, end.first_number, end.frames, connection)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkFollowed:
+    """A change: for so many seconds from now somebody follows the stream, in some process."""
+
+    response_id: uuid.UUID
+    seconds: float
+
+    def apply(self, connection: BaseDatabaseWrapper) -> None:
+        until = clock.now() + timedelta(seconds=self.seconds)
+        _open(self.response_id, connection).update(followed_until=until)
+
+
+def _open(response_id: uuid.UUID, connection: BaseDatabaseWrapper) -> StoredResponseQuerySet:
+    return StoredResponse.objects.using(connection.alias).filter(pk=response_id, status__in=sorted(OPEN_STATUSES))
+
+
+def _insert_frames(id_: uuid.UUID, first_number: int, frames: str, connection: BaseDatabaseWrapper) -> None:
+    row = StoredFrames(response_id=id_, first_number=first_number, frames=frames)
+    StoredFrames.objects.using(connection.alias).bulk_create([row], ignore_conflicts=True)
+
+
+async def read(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Ask the database in a thread of its own, which holds up neither the journal nor Django's views.
+
+    Raises:
+        DatabaseAway: when it does not answer.
+    """
+    try:
+        answer: T = await database_sync_to_async(ask, thread_sensitive=False)(*args, **kwargs)
+    except (InterfaceError, OperationalError):
+        raise DatabaseAway from None
+    return answer
+
+
+def responses_of(principal: Principal) -> StoredResponseQuerySet:
+    """The stored responses that a principal may ask for now."""
+    rows = StoredResponse.objects.using(gateway_settings().DATABASE)
+    return rows.of(principal.kind, principal.id, at=clock.now())

@@ -1,0 +1,118 @@
+"""The tools of a Responses request and the choice among them.
+
+Functions are the client's to run. Tools of other types would be the server's: those are left out, which the run's
+record says, unless the choice asks for one. Source: Open Responses, OpenAPI file, ``ResponsesToolParam``,
+``ToolChoiceParam``.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field as Constraint
+from pydantic import Tag
+
+from gateway_project.agents.request import FunctionTool, ToolChoice
+from gateway_project.transport.errors import InvalidValue
+from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused
+
+Name = Annotated[str, Constraint(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
+
+
+class Function(WireModel):
+    """A function that the client offers."""
+
+    type: Literal["function"]
+    name: Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+    def as_tool(self) -> FunctionTool:
+        """The same in no endpoint's dialect."""
+        return FunctionTool(self.name, self.description, self.parameters, self.strict)
+
+
+Tool = Annotated[Annotated[Function, Tag("function")] | Annotated[Unsupported, Tag("unsupported")], by_type("function")]
+
+
+class NamedFunction(WireModel):
+    """A function by its name: as a choice, the one that must be called."""
+
+    type: Literal["function"]
+    name: str
+
+
+class AllowedTools(WireModel):
+    """Only these tools may be called, or one of them must be."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required", "none"] | None = None
+    tools: Annotated[
+        Few[
+            Annotated[
+                Annotated[NamedFunction, Tag("function")] | Annotated[Unsupported, Tag("unsupported")],
+                by_type("function"),
+            ]
+        ],
+        Constraint(min_length=1, max_length=128),
+    ]
+
+
+Choice = (
+    Literal["none", "auto", "required"]
+    | Annotated[
+        Annotated[NamedFunction, Tag("function")]
+        | Annotated[AllowedTools, Tag("allowed_tools")]
+        | Annotated[Unsupported, Tag("unsupported")],
+        by_type("function", "allowed_tools"),
+    ]
+)
+
+
+def functions_of(tools: Sequence[Function | Unsupported] | None) -> list[Function]:
+    """The tools that are supported."""
+    return [tool for tool in tools or () if isinstance(tool, Function)]
+
+
+def left_out(tools: Sequence[Function | Unsupported] | None) -> list[str]:
+    """The types of the others."""
+    return sorted({tool.type for tool in tools or () if isinstance(tool, Unsupported)})
+
+
+def chosen(choice: Choice | None, functions: Sequence[Function]) -> ToolChoice:
+    """What the request says of calling `functions`.
+
+    Raises:
+        InvalidValue: for a choice that names what is not offered.
+        UnsupportedParameter: for one that asks for a tool which is not run here.
+    """
+    match choice:
+        case None:
+            return ToolChoice()
+        case NamedFunction():
+            _check_offered(choice.name, functions, "tool_choice.name")
+            return ToolChoice("function", choice.name)
+        case AllowedTools():
+            return _allowed(choice, functions)
+        case Unsupported():
+            raise refused(choice, "Choices", "tool_choice")
+        case _:
+            if choice == "required" and not functions:
+                message = "'tool_choice' is 'required' but there is no function to call."
+                raise InvalidValue(message, param="tool_choice")
+            return ToolChoice(choice)
+
+
+def _allowed(choice: AllowedTools, functions: Sequence[Function]) -> ToolChoice:
+    named = [tool for tool in choice.tools if isinstance(tool, NamedFunction)]
+    if not named:
+        raise refused(choice.tools[0], "Tools", "tool_choice.tools[0]")  # type: ignore[arg-type]  # no NamedFunction
+    for index, tool in enumerate(choice.tools):
+        if isinstance(tool, NamedFunction):
+            _check_offered(tool.name, functions, f"tool_choice.tools[{index}].name")
+    return ToolChoice(choice.mode or "auto", allowed=frozenset(tool.name for tool in named))
+
+
+def _check_offered(name: str, functions: Sequence[Function], where: str) -> None:
+    if name not in {function.name for function in functions}:
+        raise InvalidValue(f"No tool is named {name!r}.", param=where)

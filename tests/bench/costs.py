@@ -1,0 +1,111 @@
+"""CPU a request, a chunk and an event, through to an upstream, beside floors of the same run.
+
+The server has a core of its own, where there are two; load and upstream share the other. The floors are daphne as it
+is, answering from memory (`floor`), and a plain consumer with httpx (`plain`), neither of which keeps a record.
+"""
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tests.bench.clients import openai_config_at, post, request
+from tests.bench.load import Measure, first_byte, measure, pinned
+from tests.bench.source import source
+from tests.e2e.gateway import Gateway, Store
+from tests.e2e.routes import CHAT
+
+CHUNKS = 200
+BURST = f"burst-{CHUNKS}x20"
+STREAMS = 32
+EVENTS = 100
+ROUNDS = 6
+"""Of floor and gateway in turn, so that what else the machine does meets both."""
+PACED = f"paced-{EVENTS}x10ms"
+
+
+async def costs(store: Store, folder: Path, *, scale: float) -> dict[str, Any]:
+    """Start the servers, measure the floors and the gateway in turn, stop them."""
+    (folder / "floor").mkdir()
+    (folder / "plain").mkdir()
+    with pinned() as prefix, source() as port:
+        url = f"http://127.0.0.1:{port}/v1"
+        floor = Gateway(store, {}, folder / "floor", "tests.bench.floor:application", command_prefix=prefix)
+        plain = Gateway(store, {}, folder / "plain", "tests.bench.plain:application", command_prefix=prefix)
+        plain.environment = {"UPSTREAM": f"{url}/chat/completions", "DJANGO_SETTINGS_MODULE": "tests.settings"}
+        gateway = Gateway(store, openai_config_at(url), folder, command_prefix=prefix)
+        try:
+            for server in (floor, plain, gateway):
+                server.start()
+            return await _series(floor, plain, gateway, port, scale=scale)
+        finally:
+            for server in (floor, plain, gateway):
+                server.stop()
+
+
+async def _series(floor: Gateway, plain: Gateway, gateway: Gateway, port: int, *, scale: float) -> dict[str, Any]:
+    many, few, paced = max(20, int(3000 * scale)), max(18, int(400 * scale)), max(ROUNDS, int(4 * STREAMS * scale))
+    answer = request(gateway, CHAT, "one", stream=False)
+    chunks = request(gateway, CHAT, BURST, stream=True)
+    slow = request(gateway, CHAT, PACED, stream=True)
+    results: dict[str, Any] = {}
+    for name, server, below, ours, count, clients, per in (
+        ("json", floor, post("/json", b"{}"), answer, many, 16, 1),
+        ("stream", floor, post(f"/stream?{CHUNKS}", b"{}"), chunks, few, 16, CHUNKS),
+        ("paced", plain, post("/", CHAT.body(PACED, stream=True)), slow, paced, STREAMS, EVENTS),
+    ):
+        await measure(server.port, server.pid, below, requests=max(1, count // 5), clients=clients)
+        await measure(gateway.port, gateway.pid, ours, requests=max(1, count // 5), clients=clients)
+        pairs = []
+        for _ in range(ROUNDS):
+            low = await measure(server.port, server.pid, below, requests=max(1, count // ROUNDS), clients=clients)
+            high = await measure(gateway.port, gateway.pid, ours, requests=max(1, count // ROUNDS), clients=clients)
+            pairs.append((low, high))
+        results[name] = figures(*(both for both in zip(*pairs, strict=True)), per=per)
+    return results | {"first_chunk": await _first_chunk(gateway, port, max(5, int(200 * scale)))}
+
+
+async def _first_chunk(gateway: Gateway, port: int, number: int) -> dict[str, float]:
+    """Milliseconds to the first chunk, one stream at a time: of the upstream itself, and through the gateway."""
+    bare = post("/v1/chat/completions", CHAT.body("paced-2x1ms", stream=True))
+    ours = request(gateway, CHAT, "paced-2x1ms", stream=True)
+    spans: tuple[list[float], list[float]] = ([], [])
+    for _ in range(number):
+        for found, at, asked in zip(spans, (port, gateway.port), (bare, ours), strict=True):
+            found.append(await first_byte(at, asked, b" alpha"))
+    own, through = (median(found) * 1e3 for found in spans)
+    return {"upstream_p50_ms": round(own, 3), "gateway_p50_ms": round(through, 3), "added_ms": round(through - own, 3)}
+
+
+def figures(below: tuple[Measure, ...], above: tuple[Measure, ...], *, per: int) -> dict[str, float]:
+    """What is printed of pairs of series; `per` things in each request.
+
+    Of the CPU the least of each side: what else runs on the machine only ever adds to it.
+    """
+    low, high = (min(one.cpu_per_request for one in series) for series in (below, above))
+    return {
+        "floor_cpu_us": round(low / per, 2),
+        "gateway_cpu_us": round(high / per, 2),
+        "ratio": round(high / low, 2) if low else 0,
+        "requests_per_second": round(sum(one.requests for one in above) / sum(one.wall_us for one in above) * 1e6, 1),
+        "p50_ms": round(median(one.p50_ms for one in above), 2),
+        "p99_ms": round(max(one.p99_ms for one in above), 2),
+    }
+
+
+def table(results: dict[str, Any]) -> list[str]:
+    """The figures for people."""
+    lines = [
+        "CPU microseconds of the server process, through to an upstream, every record durable",
+        "floors: json and stream: bare daphne from memory; paced: a plain consumer with httpx",
+        "",
+    ]
+    for name, unit in (("json", "request"), ("stream", "chunk"), ("paced", "event")):
+        found = results[name]
+        lines.append(
+            f"  {name:7} {found['gateway_cpu_us']:9.1f} us/{unit:8} floor {found['floor_cpu_us']:8.1f}   "
+            f"ratio {found['ratio']:5.2f}   {found['requests_per_second']:8.1f} requests/s   "
+            f"p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms"
+        )
+    first = results["first_chunk"]
+    own, through = first["upstream_p50_ms"], first["gateway_p50_ms"]
+    return [*lines, f"  first chunk, idle: p50 {through:.2f} ms, the upstream's own {own:.2f} ms"]

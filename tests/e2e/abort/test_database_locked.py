@@ -1,0 +1,106 @@
+"""SQLite locked for long by another process: running runs go on, no end is lost, and none is written twice."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway_project import clock
+from tests.e2e.abort.test_records import open_run
+from tests.e2e.config import CONFIG
+from tests.e2e.gateway import Gateway, Store, wait_for
+from tests.e2e.routes import Route
+from tests.e2e.wire import Client, ask
+
+pytestmark = pytest.mark.e2e
+
+EACH = 3
+SLACK = timedelta(seconds=2)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """SQLite only: no other database is locked as a whole."""
+    store = Store("sqlite", tmp_path_factory.mktemp("template"))
+    store.create()
+    return store
+
+
+@pytest.fixture
+def gateway(template: Store, tmp_path: Path) -> Iterator[Gateway]:
+    settings = CONFIG | {"SPILL_DIR": str(tmp_path / "spill"), "LEASE_SECONDS": 1.5, "JOURNAL_SECONDS": 1}
+    server = Gateway(template.copy(tmp_path), settings, tmp_path).start()
+    yield server
+    server.stop()
+
+
+class Lock:
+    """Another process's hold on the whole database."""
+
+    def __init__(self, store: Store) -> None:
+        self._connection = sqlite3.connect(
+            store.url.removeprefix("sqlite:///"), isolation_level=None, timeout=10, check_same_thread=False
+        )
+        self._connection.execute("BEGIN EXCLUSIVE")
+        self.since = clock.now()
+
+    def release_after(self, seconds: float) -> datetime:
+        """Hold it so long in all, then let go; the moment of that."""
+        time.sleep(max(0.0, seconds - (clock.now() - self.since).total_seconds()))
+        released_at = clock.now()
+        self._connection.execute("COMMIT")
+        self._connection.close()
+        return released_at
+
+
+@pytest.mark.parametrize("seconds", [3, 12], ids=["within-the-busy-timeout", "beyond-the-busy-timeout"])
+def test_running_runs_go_on_and_each_gets_its_one_end(gateway: Gateway, route: Route, seconds: float) -> None:
+    """SQLite's own time-out is 10 s here: until then the journal waits, after it records go to the spill file."""
+    store, seen = gateway.store, set[str]()
+    finishing = [Client(gateway.port) for _ in range(EACH)]
+    leaving = [Client(gateway.port) for _ in range(EACH)]
+    ids: dict[Client, str] = {}
+    for number, client in enumerate([*finishing, *leaving]):
+        model, stream = ("slow-15x50ms", number % 2 == 0) if client in finishing else ("slow-3000x20ms", True)
+        client.send("POST", route.path, key=gateway.key, body=route.body(f"scripted/{model}", stream=stream))
+        ids[client] = open_run(gateway, seen)["id"]
+        seen.add(ids[client])
+    for client in leaving:
+        client.read_until(b"bravo")
+    lock = Lock(store)
+    left_at = clock.now()
+    for client in leaving:
+        client.leave("fin")
+    for number, client in enumerate(finishing):
+        reply = client.read_reply()
+        text = route.streamed_text(reply.events) if number % 2 == 0 else route.text(reply.json)
+        assert len(text.split()) == 15
+    answered_at = clock.now()
+    body = route.body("scripted/echo", stream=False)
+    refused = ask(gateway.port, "POST", route.path, key=gateway.key, body=body)
+    assert refused.status == 503
+    assert refused.headers["retry-after"] == "1"
+    if seconds > 10:
+        wait_for(lambda: list((gateway.folder / "spill").glob("*/*.spill")), within=20, what="the spill file")
+    released_at = lock.release_after(seconds)
+    assert answered_at < released_at - timedelta(seconds=1), "the answers waited for the database"
+
+    for client in finishing:
+        row = store.ended(ids[client], within=20)
+        assert (row["status"], row["delivered"], row["abort_cause"]) == ("completed", True, "")
+        assert row["settled_at"] <= row["finished_at"] <= answered_at + SLACK
+    for client in leaving:
+        row = store.ended(ids[client], within=20)
+        assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "client_disconnect", "stopped")
+        assert left_at - SLACK < row["abort_requested_at"] <= row["settled_at"] <= row["finished_at"] < left_at + SLACK
+    row = store.ended(refused.headers["x-request-id"], within=20)
+    assert (row["status"], row["started_at"]) == ("failed", None)
+    again = ask(gateway.port, "POST", route.path, key=gateway.key, body=body)
+    assert store.ended(again.headers["x-request-id"])["status"] == "completed"
+    statuses = sorted(run["status"] for run in store.runs())
+    assert statuses == ["aborted"] * EACH + ["completed"] * (EACH + 1) + ["failed"]
+    assert store.query("SELECT * FROM gateway_run_note") == []
+    wait_for(lambda: not list((gateway.folder / "spill").glob("*/*")), what="the empty spill folder")

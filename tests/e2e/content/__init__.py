@@ -1,0 +1,1 @@
+"""What is kept of content, over a real server."""

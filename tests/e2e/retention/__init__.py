@@ -1,0 +1,1 @@
+"""Purging and erasing beside running gateways."""

@@ -1,0 +1,1 @@
+"""What is kept of what runs were asked and answered."""

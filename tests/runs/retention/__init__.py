@@ -1,0 +1,1 @@
+"""Purging, erasing, holding."""

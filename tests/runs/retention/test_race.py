@@ -1,0 +1,101 @@
+"""A hold that is set while runs are just being purged: it comes first and is heeded, or it is refused.
+
+`tests/runs/seals/test_postgresql.py` runs this file on PostgreSQL as well.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from gateway_project.runs.models import LegalHold, Run
+from gateway_project.runs.retention.holds import UnknownRun, set_hold
+from gateway_project.runs.seals.removal import PurgeRuns
+from tests.runs.seals.conftest import Writer, verify
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WAITS_SECONDS = 0.5
+
+
+def purge(run: uuid.UUID) -> int:
+    """As a journal does, in a connection and transaction of its own."""
+    [purged] = Writer().commit(PurgeRuns([run]))
+    return int(purged)
+
+
+def elsewhere(pool: ThreadPoolExecutor, do: Callable[[], Any]) -> "Future[Any]":
+    """Do it in another thread, with a connection of its own."""
+
+    def done() -> Any:
+        if connection.vendor == "sqlite":
+            connection.transaction_mode = "IMMEDIATE"  # type: ignore[attr-defined]  # as a journal's
+        try:
+            return do()
+        finally:
+            connection.close()
+
+    return pool.submit(done)
+
+
+def test_a_hold_waits_for_the_purge_and_is_refused() -> None:
+    run = Writer().run()
+    purging, may_commit = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        with transaction.atomic():
+            assert purge(run) == 1
+            purging.set()
+            assert may_commit.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        removal = elsewhere(pool, slowly)
+        assert purging.wait(10)
+        hold = elsewhere(pool, lambda: set_hold(run=run, by="nora", reason="x"))
+        threading.Event().wait(WAITS_SECONDS)
+        waited = not hold.done()
+        may_commit.set()
+        removal.result(10)
+        with pytest.raises(UnknownRun):
+            hold.result(10)
+    assert waited
+    assert not LegalHold.objects.exists()
+    assert verify() == {}
+
+
+@pytest.mark.parametrize("by_principal", [False, True])
+def test_a_purge_waits_for_the_hold_and_heeds_it(by_principal: bool) -> None:
+    run = Writer().run()
+    setting, may_commit = threading.Event(), threading.Event()
+    what: dict[str, Any] = {"kind": "api_key", "principal_id": "7"} if by_principal else {"run": run}
+
+    def slowly() -> None:
+        with transaction.atomic():
+            set_hold(**what, by="nora", reason="x")
+            setting.set()
+            assert may_commit.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        hold = elsewhere(pool, slowly)
+        assert setting.wait(10)
+        removal = elsewhere(pool, lambda: purge(run))
+        threading.Event().wait(WAITS_SECONDS)
+        waited = not removal.done()
+        may_commit.set()
+        hold.result(10)
+        assert removal.result(10) == 0
+    assert waited
+    assert Run.objects.filter(pk=run).exists()
+
+
+def test_runs_end_while_a_hold_is_being_set() -> None:
+    """A hold keeps purges waiting, and nobody else."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        set_hold(kind="api_key", principal_id="7", by="nora", reason="x")
+        assert elsewhere(pool, lambda: Writer().run()).result(5)
