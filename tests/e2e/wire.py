@@ -133,3 +133,14 @@ def ask(
         return client.read_reply()
     finally:
         client.close()
+
+
+def refuses_connections(port: int) -> bool:
+    """Whether nobody listens any more. A connection that was made just before is reset; that is no answer yet."""
+    try:
+        Client(port, timeout=2).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        pass
+    return False

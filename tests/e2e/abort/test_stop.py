@@ -9,7 +9,7 @@ from tests.e2e.abort.test_records import open_run, run_ids
 from tests.e2e.conftest import MakeGateway
 from tests.e2e.gateway import Gateway, base_env, manage, wait_for
 from tests.e2e.routes import Route
-from tests.e2e.wire import Client, ask
+from tests.e2e.wire import Client, ask, refuses_connections
 
 pytestmark = pytest.mark.e2e
 
@@ -140,7 +140,7 @@ def test_while_the_server_drains_new_runs_are_refused(make_gateway: MakeGateway,
     running.read_until(b"bravo")
     assert gateway.process is not None
     gateway.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: _refuses_connections(gateway.port), what="the closed listener")
+    wait_for(lambda: refuses_connections(gateway.port), what="the closed listener")
     kept.send("POST", route.path, key=gateway.key, body=route.body("scripted/echo", stream=False))
     reply = kept.read_reply()
     assert (reply.status, reply.json["error"]["code"]) == (503, "shutting_down")
@@ -192,7 +192,7 @@ def test_a_second_signal_hurries(make_gateway: MakeGateway, route: Route) -> Non
     client.read_until(b"bravo")
     assert gateway.process is not None
     gateway.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: _refuses_connections(gateway.port), what="the closed listener")
+    wait_for(lambda: refuses_connections(gateway.port), what="the closed listener")
     assert gateway.process.poll() is None
     gateway.process.send_signal(signal.SIGTERM)
     assert gateway.process.wait(20) == 0
@@ -226,11 +226,3 @@ def test_a_reader_that_does_not_take_the_last_word_does_not_keep_its_run_open(
     [row] = gateway.store.runs()
     assert row["finished_at"] is not None
     assert (row["abort_cause"], row["delivered"]) == ("shutdown", False)
-
-
-def _refuses_connections(port: int) -> bool:
-    try:
-        Client(port, timeout=2)
-    except ConnectionRefusedError:
-        return True
-    return False

@@ -13,7 +13,7 @@ from tests.e2e.config import CONFIG
 from tests.e2e.conftest import MakeGateway
 from tests.e2e.gateway import Gateway, Store, base_env, manage, wait_for
 from tests.e2e.socket_wire import SocketClient, SocketLeaving
-from tests.e2e.wire import Client
+from tests.e2e.wire import refuses_connections
 
 pytestmark = pytest.mark.e2e
 
@@ -275,7 +275,7 @@ def test_the_end_of_the_server_lets_a_run_finish_and_refuses_the_next(make_gatew
     run = open_run(gateway, set())
     assert gateway.process is not None
     gateway.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: _refuses_connections(gateway.port), what="the closed listener")
+    wait_for(lambda: refuses_connections(gateway.port), what="the closed listener")
     idle.create("scripted/count-1")
     refused = idle.event()
     assert (refused["type"], refused["status"], refused["error"]["code"]) == ("error", 503, "shutting_down")
@@ -322,11 +322,3 @@ def test_a_client_that_does_not_take_the_close_does_not_hold_up_the_servers_end(
     assert gateway.terminate(within=25) == 0
     [row] = gateway.store.runs()
     assert (row["abort_cause"], row["delivered"]) == ("shutdown", False)
-
-
-def _refuses_connections(port: int) -> bool:
-    try:
-        Client(port, timeout=2)
-    except ConnectionRefusedError:
-        return True
-    return False
