@@ -194,9 +194,11 @@ class ResponsesSocket(SocketConsumer):
 
     def _closed(self) -> None:
         self.socket.lost()
+        self.socket.on_lost = None
         if self._worker is not None:
             current_supervisor().farewells.discard(self._leave)
             self._worker.cancel()
+            self._worker = None
         if self._timer is not None:
             self._timer.cancel()
         self._drop_all()

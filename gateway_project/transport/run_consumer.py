@@ -56,6 +56,7 @@ class RunConsumer(Intake, GatewayConsumer):
             raise
         finally:
             self._client_left()
+            self.connection.on_lost = None  # Nobody is left to be told; and with this, no cycle for the collector.
 
     @abstractmethod
     def encoder(self, request: RunRequest, context: RunContext) -> Encoder:

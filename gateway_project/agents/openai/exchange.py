@@ -122,7 +122,7 @@ class Exchange(asyncio.BufferedProtocol):
 
     def _fail(self, error: Exception) -> None:
         self._answer.can_follow = False
-        self._error = error
+        self._error = error.with_traceback(None)  # Whose frames know this connection.
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
 
@@ -161,10 +161,10 @@ class Exchange(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
         try:
-            if self._answer.head is None:
-                raise exc or ConnectionResetError("closed without an answer")
             self._answer.end()
-        except (OSError, WireError) as error:
-            self._fail(error)
+        except WireError as error:
+            self._fail(
+                error if self._answer.head is not None else exc or ConnectionResetError("closed without an answer")
+            )
         else:
             self._wake()

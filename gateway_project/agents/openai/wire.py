@@ -46,13 +46,16 @@ class Answer:
         """Whether another answer can come on the same connection."""
         self._headers: dict[str, str] = {}
         self._unread = 0
-        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        self._parser: HttpResponseParser | None = None
+        """Between the first byte and the end: it and this know each other."""
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take what was read, which is not nothing."""
-        if self._parser is None:
+        if self.done:
             self.can_follow = False  # What was not asked for.
             return
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
         self._unread += len(data)
         try:
             self._parser.feed_data(data)
@@ -60,9 +63,7 @@ class Answer:
             self.can_follow = False
             if not self.done:  # Else it is what came behind the answer that makes no sense.
                 raise _wire_error(error) from None
-        if self.done:
-            self._parser = None  # It and this know each other.
-        elif self._unread > _UNREAD_BYTES:
+        if self._unread > _UNREAD_BYTES:
             raise WireError("an endless line")
 
     def end(self) -> None:
@@ -87,9 +88,9 @@ class Answer:
 
     def on_headers_complete(self) -> None:
         """The head is there, or one of those that go before (RFC 9110, section 15.2)."""
-        assert self._parser is not None
         if self.head is not None:
             return
+        assert self._parser is not None
         headers, self._headers = self._headers, {}
         status = self._parser.get_status_code()
         if status < 200:
@@ -108,10 +109,12 @@ class Answer:
 
     def on_message_complete(self) -> None:
         """The answer is whole, if it was the one that is waited for."""
-        assert self._parser is not None
         if self.head is not None and not self.done:
+            assert self._parser is not None
             self.done = True
             self.can_follow = self._parser.should_keep_alive()
+            self._parser = None
+            self._unread = 0
 
 
 _LENGTHS = frozenset({"content-length", "transfer-encoding"})

@@ -89,6 +89,8 @@ class GatewayChannel(OneIdleTimer, HTTPChannel):
         super().connectionLost(reason)
         self.forget_timeout()
         self.flow.lost(self.transport)
+        if self._prompt is not None:
+            self._prompt.end()
 
     # -- reading --------------------------------------------------------------------------------------
 

@@ -60,6 +60,10 @@ class PromptWriting:
         if self._is_due:
             self._write()
 
+    def end(self) -> None:
+        """The connection is gone. Its transport and this know each other, which only the collector would find."""
+        del self._transport.startWriting, self._transport.stopWriting
+
     def _turn_ends(self) -> None:
         if self._is_due:
             self._write()
