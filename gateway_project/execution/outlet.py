@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from gateway_project.agents.errors import AgentError
 from gateway_project.agents.events import AgentEvent, FinishReason, Usage
@@ -72,7 +72,6 @@ class Outlet(Protocol):
         """Nobody listens any more: write nothing from now on. `result` is how the run ends for whoever asks later."""
 
 
-@runtime_checkable
 class BurstOutlet(Protocol):
     """An outlet to which it makes a difference that several events come at once."""
 
@@ -82,8 +81,9 @@ class BurstOutlet(Protocol):
 
 def writer_to(outlet: Outlet) -> Write:
     """How events that come at once are written: together, where the outlet knows how, else one after the other."""
-    if isinstance(outlet, BurstOutlet):
-        return outlet.write_burst
+    write_burst: Write | None = getattr(outlet, "write_burst", None)
+    if write_burst is not None:
+        return write_burst
 
     async def write_each(events: Sequence[AgentEvent]) -> None:
         for event in events:

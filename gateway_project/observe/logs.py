@@ -1,13 +1,13 @@
 """Log lines with the run's id: a filter that adds it, and a formatter of one JSON object a line."""
 
 import asyncio
-import json
 import logging
 from contextvars import Context
 from datetime import UTC, datetime
 from typing import TextIO
 
 from gateway_project.observe.context import bound_run
+from gateway_project.spelling import speller
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -39,7 +39,7 @@ class JSONFormatter(logging.Formatter):
         return _spelled(line)
 
 
-_spelled = json.JSONEncoder(default=str).encode
+_spelled = speller(default=str)
 
 
 class TurnHandler(logging.StreamHandler[TextIO]):

@@ -4,7 +4,6 @@ PostgreSQL takes the rows as one parameter, in JSON: values bound one by one cos
 with them. The statement is planned each time it runs, so that its plan never is of a table that was smaller then.
 """
 
-import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -15,6 +14,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project.runs.statement import Statement
+from gateway_project.spelling import speller
 
 Values = Sequence[Any]
 """Of one row, in order, as `runs.record.values` gives them."""
@@ -119,7 +119,7 @@ def _plain(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} is no value of a column")
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), default=_plain).encode
+_encode = speller(ensure_ascii=False, separators=(",", ":"), default=_plain)
 
 
 def _literal(value: Any) -> str:

@@ -54,7 +54,7 @@ def lost_run(**changes: Any) -> RunRecord:
 
 
 def ended(record: RunRecord) -> RunRecord:
-    fields = {name: getattr(record, name) for name in RunRecord.__slots__}
+    fields = dict(vars(record))
     return RunRecord(**(fields | {"status": RunStatus.COMPLETED, "finished_at": clock.now()}))
 
 

@@ -33,9 +33,7 @@ class Entry:
     def of(cls, change: Change) -> Self:
         """One for whoever runs in the current event loop."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        future.add_done_callback(_retrieve)
-        return cls(change, future, loop)
+        return cls(change, loop.create_future(), loop)
 
 
 def resolve(batch: Sequence[Entry], results: Sequence[Result]) -> None:
@@ -56,9 +54,4 @@ def _settle(settled: list[tuple["asyncio.Future[Any]", Any, BaseException | None
             future.set_result(result)
         else:
             future.set_exception(error)
-
-
-def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """Mark the exception as seen: the writer has logged it, and not everybody awaits."""
-    if not future.cancelled():
-        future.exception()
+            future.exception()  # Seen: the writer has logged it, and not everybody awaits.

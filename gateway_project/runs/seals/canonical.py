@@ -24,6 +24,7 @@ from django.db import models
 
 from gateway_project.ids import random_bytes
 from gateway_project.runs.models import Run, RunContent, RunNote
+from gateway_project.spelling import speller
 
 VERSION = 1
 """Of what new seals are made by. Never change a version: add one, and keep those before for what they sealed."""
@@ -142,7 +143,7 @@ def _hash(content: list[Any]) -> bytes:
     return hashlib.sha256(_spelled(content).encode()).digest()
 
 
-_spelled = json.JSONEncoder(separators=(",", ":"), sort_keys=True, check_circular=False).encode
+_spelled = speller(separators=(",", ":"), sort_keys=True)
 
 
 def _base(model: type[models.Model], name: str) -> type[Any]:

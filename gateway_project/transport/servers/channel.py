@@ -7,6 +7,7 @@ bytes do not hide.
 import asyncio
 import re
 
+from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder
 
@@ -42,6 +43,7 @@ class GatewayChannel(OneIdleTimer, HTTPChannel):
         self._is_others = False
         """Whether the body of a request is being read that is none of ours."""
         self._is_secure = False
+        self._host: IAddress | None = None
         self._prompt: PromptWriting | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -52,6 +54,12 @@ class GatewayChannel(OneIdleTimer, HTTPChannel):
         super().connectionMade()
         self._prompt = write_promptly(self.transport)
         self._is_secure = super().isSecure()
+
+    def getHost(self) -> IAddress:  # noqa: N802 (Twisted's name)
+        """Where it was accepted. Twisted would ask the system for each request."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
 
     def isSecure(self) -> bool:  # noqa: N802 (Twisted's name)
         """Whether it is encrypted. Twisted looks for an adapter each time."""

@@ -30,6 +30,7 @@ from gateway_project.execution.supervisor import current_supervisor, running_sup
 from gateway_project.observe.logs import TurnStream
 from gateway_project.transport.servers.channel import GatewayChannel
 from gateway_project.transport.servers.daphne_socket import GatewaySocket, GatewaySocketFactory
+from gateway_project.transport.servers.mailbox import Mailbox
 from gateway_project.transport.servers.request import GatewayRequest
 
 logger = logging.getLogger("gateway.daphne")
@@ -78,15 +79,13 @@ class GatewayServer(Server):
             extensions["websocket.http.response"] = {}
         if not protocol.is_ours:
             return super().create_application(protocol, scope)
-        messages: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+        messages = Mailbox()
         scope["asgi"] = {"version": "3.0"}
         task = asyncio.get_running_loop().create_task(self._serve(protocol, scope, messages))
         self.connections[protocol]["application_instance"] = task
         return messages
 
-    async def _serve(
-        self, protocol: GatewayRequest, scope: dict[str, Any], messages: "asyncio.Queue[Mapping[str, Any]]"
-    ) -> None:
+    async def _serve(self, protocol: GatewayRequest, scope: dict[str, Any], messages: Mailbox) -> None:
         """Run the application for a request of ours.
 
         One that ended well and has nobody left to answer is forgotten at once. daphne looks through all requests of the

@@ -1,0 +1,34 @@
+"""What the server tells one application: an `asyncio.Queue` for one reader, without a bound, at half the cost."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+Message = Mapping[str, Any]
+
+
+class Mailbox:
+    """Messages in the order in which they came; daphne puts them in, the application's ``receive`` gets them."""
+
+    __slots__ = ("_messages", "_reader")
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque()
+        self._reader: asyncio.Future[None] | None = None
+
+    def put_nowait(self, message: Message) -> None:
+        """Add a message."""
+        self._messages.append(message)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def get(self) -> Message:
+        """The next message, once it is there. One reader at a time."""
+        while not self._messages:
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        return self._messages.popleft()
