@@ -17,8 +17,8 @@ from gateway_project.conf import AgentSettings, GatewaySettings, gateway_setting
 from gateway_project.execution.active_run import ActiveRun
 from gateway_project.execution.admission import Admission, Budget, Limit, QueueFull
 from gateway_project.execution.content import ContentLog
-from gateway_project.execution.hints import HintListener
-from gateway_project.execution.lease import LeaseKeeper
+from gateway_project.execution.hint_listener import HintListener
+from gateway_project.execution.lease_keeper import LeaseKeeper
 from gateway_project.execution.outlet import Outlet
 from gateway_project.execution.remote import AbortWatch
 from gateway_project.execution.terms import Terms

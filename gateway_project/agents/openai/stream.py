@@ -105,7 +105,7 @@ class AnswerReader:
             for data in parser.close():
                 burst += self.chunk(data)
             return
-        for _ in range(_MOST_ALONE):
+        for _ in range(_MOST_ALONE if read.count(b"\n\n") > _MOST_ALONE else 0):
             if self._usual.is_known:
                 break
             # One after the other, until one is known again.

@@ -17,9 +17,9 @@ from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.runs.journal import Change, Journal, JournalUnavailable
 from gateway_project.runs.journal.spill import spill_folder
+from gateway_project.runs.progress_bar import ProgressBar
 from gateway_project.runs.retention.belongings import Place
 from gateway_project.runs.retention.pages import Page
-from gateway_project.runs.seals.progress import ProgressBar
 
 _WITHIN_SECONDS = 120.0
 _TRY_FOR_SECONDS = 60.0

@@ -11,8 +11,8 @@ from django.db import connection
 
 from gateway_project.runs.journal import CloseRun, InsertRun, Journal
 from gateway_project.runs.models import Run, Seal, Verification
+from gateway_project.runs.progress_bar import ProgressBar
 from gateway_project.runs.seals import verify as verification
-from gateway_project.runs.seals.progress import ProgressBar
 from gateway_project.runs.seals.removal import PurgeRuns
 from gateway_project.runs.seals.verify import Position, Verifier
 from tests.runs.records import make_record

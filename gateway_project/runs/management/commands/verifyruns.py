@@ -13,9 +13,9 @@ from django.db.models import Sum
 from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.runs.models import Chain, Run, RunContent, RunNote, Verification
+from gateway_project.runs.progress_bar import ProgressBar
 from gateway_project.runs.seals import anchor
 from gateway_project.runs.seals.chain import Head
-from gateway_project.runs.seals.progress import ProgressBar
 from gateway_project.runs.seals.verify import Position, Verifier
 
 _CHECKPOINT_SECONDS = 5.0

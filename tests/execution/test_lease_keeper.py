@@ -11,7 +11,7 @@ from gateway_project import clock, ids
 from gateway_project.agents.request import AgentRequest, Message, TextPart
 from gateway_project.conf import AgentSettings, GatewaySettings
 from gateway_project.execution.active_run import ActiveRun
-from gateway_project.execution.lease import LeaseKeeper
+from gateway_project.execution.lease_keeper import LeaseKeeper
 from gateway_project.execution.supervisor import Supervisor
 from gateway_project.runs.journal import InsertRun, Journal
 from gateway_project.runs.lease import RenewLease, Sweep
