@@ -35,6 +35,11 @@ class Entry:
         loop = asyncio.get_running_loop()
         return cls(change, loop.create_future(), loop)
 
+    def give_up(self) -> None:
+        """Tell whoever waits that he has waited long enough. The change stays."""
+        if not self.future.done():
+            self.future.set_exception(JournalUnavailable("the database does not answer"))
+
 
 def resolve(batch: Sequence[Entry], results: Sequence[Result]) -> None:
     """Hand the results to the loops, one wake-up a loop and batch."""

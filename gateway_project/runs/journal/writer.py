@@ -117,11 +117,13 @@ class Journal:
                 A run's record is kept all the same: whoever made it must let its end follow.
             LeaseLost: when a run would start of a worker that others take for dead. Its record is kept too.
         """
+        entry = Entry.of(change)
+        self._put(entry)
+        timer = entry.loop.call_later(within, entry.give_up)
         try:
-            async with asyncio.timeout(within):
-                return await self.submit(change)
-        except TimeoutError:
-            raise JournalUnavailable("the database does not answer") from None
+            return await entry.future
+        finally:
+            timer.cancel()
 
     def stop(self, timeout: float) -> bool:
         """Write what waits, then end the thread. Blocking.
