@@ -16,13 +16,15 @@ from gateway_project.transport.body import exceeds
 from gateway_project.transport.claims import is_claimed, origin_form
 from gateway_project.transport.errors import APIError, BadFraming, BodyTooLarge, BodyTooSlow, HeadersTooLarge
 from gateway_project.transport.servers.flow import Flow
+from gateway_project.transport.servers.head import whole_head
 from gateway_project.transport.servers.idle import OneIdleTimer
 from gateway_project.transport.servers.prompt import PromptWriting, write_promptly
-from gateway_project.transport.servers.request import GatewayRequest
+from gateway_project.transport.servers.request import GatewayRequest, field_name
 from gateway_project.transport.servers.requests import raw_refusal
 
 _PIPELINED_LIMIT = 0x4000
 _LENGTH_DIGITS = 19
+_LENGTHS = frozenset({b"Content-Length", b"Transfer-Encoding"})
 _NEVER_A_LINE = re.compile(rb"[\x00-\x08\n-\x0c\x0e-\x1f\x7f]|\r(?!\Z)")
 """What makes the beginning of a line one that no CR LF can end well: it would be waited for in vain."""
 _LINGER_SECONDS = 5
@@ -106,11 +108,38 @@ class GatewayChannel(OneIdleTimer, HTTPChannel):
         """Read on; what a refused client still sends is dropped."""
         if self._is_refused:
             return
-        super().dataReceived(data)
+        if not self._read_head_at_once(data):
+            super().dataReceived(data)
         if self._timer is None and self._waits_for_more():
             self._set_timer(gateway_settings().LIMITS.BODY_SECONDS)
         if self.line_mode and _NEVER_A_LINE.search(self._buffer):
             self.refuse(BadFraming())
+
+    def _read_head_at_once(self, data: bytes) -> bool:
+        """Read a head that came as a whole, and what follows. Returns whether it was one.
+
+        Twisted cuts off line after line, and looks at each field half a dozen times.
+        """
+        is_between = self.line_mode and not (self._buffer or self._busyReceiving or self.paused)
+        found = whole_head(data) if is_between and "_command" not in vars(self) else None
+        if found is None:
+            return False
+        line, fields, rest = found
+        self.resetTimeout()
+        super().lineReceived(line)
+        has_begun = "_command" in vars(self) and not self._is_refused
+        if not has_begun:
+            return True
+        headers = self.requests[-1].requestHeaders
+        for name, value in fields:
+            spelled, trimmed = field_name(name), value.rstrip(b" \t")
+            if spelled in _LENGTHS and not self._maybeChooseTransferDecoder(spelled, trimmed):
+                return True
+            headers.addRawHeader(spelled, trimmed)
+        super().lineReceived(b"")
+        if rest and not (self._is_refused or self.transport.disconnecting):
+            super().dataReceived(rest)
+        return True
 
     def _waits_for_more(self) -> bool:
         """Whether a request that is ours, or may be, did not come as a whole."""

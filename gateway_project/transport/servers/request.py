@@ -154,9 +154,9 @@ class GatewayRequest(WebRequest):
     def _spelled_head(self, given: Iterable[tuple[bytes, bytes]]) -> bytes:
         """What Twisted makes of the same headers, one by one: its order and its spelling."""
         fields = [
-            (_field_name(name), value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values
+            (field_name(name), value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values
         ]
-        fields += [(_field_name(name), value) for name, value in given]
+        fields += [(field_name(name), value) for name, value in given]
         names = {name for name, _ in fields}
         if self.server.server_name and b"Server" not in names:
             fields.append((b"Server", self.server.server_name.encode()))
@@ -184,7 +184,7 @@ class GatewayRequest(WebRequest):
 
 
 @lru_cache(maxsize=256)
-def _field_name(name: bytes) -> bytes:
+def field_name(name: bytes) -> bytes:
     """A field's name as Twisted spells it.
 
     Raises:
