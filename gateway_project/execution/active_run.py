@@ -28,6 +28,7 @@ from gateway_project.execution.progress import Progress
 from gateway_project.execution.terms import Terms
 from gateway_project.execution.tool_contract import ToolContract
 from gateway_project.observe.context import bind_run
+from gateway_project.observe.logs import tell
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, StartRun
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import (
@@ -347,7 +348,7 @@ class ActiveRun:
         if self._closed is not None:
             self._end.add_done_callback(self._end_is_written)
         details = {name: getattr(self.record, f"abort_{name}") or None for name in ("cause", "phase", "outcome")}
-        logger.info("run.finished", extra={"run_id": self.record.id, "status": status, **details})
+        tell(logger, "run.finished", run_id=self.record.id, status=status, **details)
         self._host.ended(self)
 
     def _end_is_written(self, _: "asyncio.Future[object]") -> None:
@@ -360,7 +361,7 @@ class ActiveRun:
         self.record.abort_requested_at = clock.now()
         self.record.abort_requested_by = by
         self.record.abort_reason = reason
-        logger.info("run.abort", extra={"run_id": self.record.id, "cause": cause, "phase": self._progress.phase})
+        tell(logger, "run.abort", run_id=self.record.id, cause=cause, phase=self._progress.phase)
 
     def _failed(self, failure: BaseException) -> None:
         self._error = public_error(failure, run_id=self.record.id, agent=self._agent.name)

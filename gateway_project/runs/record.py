@@ -184,19 +184,20 @@ def values(record: RunRecord | NoteRecord, columns: tuple[str, ...], connection:
         is_plain = False  # An agent may have put anything there; the database decides.
     stored = map(getitem, texts, read.cuts) if is_plain else map(_cut, texts, read.cuts)
     converters = _converters(connection.vendor, connection.features.has_native_uuid_field)
-    others = [
+    converted = [
         converter(value) if (converter := converters.get(type(value))) is not None else value
-        for value in read.others(record)
+        for value in read.to_convert(record)
     ]
-    return list(read.in_order((*stored, *others)))
+    return list(read.in_order((*stored, *read.plain(record), *converted)))
 
 
 class _Reader(NamedTuple):
-    """What reads columns: first the texts, then the others, and at last all of them in their order."""
+    """What reads columns: the texts, then numbers, then what drivers take in other forms; and puts all in order."""
 
     texts: "_Columns"
     cuts: tuple[slice, ...]
-    others: "_Columns"
+    plain: "_Columns"
+    to_convert: "_Columns"
     in_order: "_Columns"
 
 
@@ -205,12 +206,22 @@ _Columns = Callable[[Any], tuple[Any, ...]]
 
 @cache
 def _reader(columns: tuple[str, ...], *, of_run: bool) -> _Reader:
-    limits = text_limits(Run if of_run else RunNote)
+    model = Run if of_run else RunNote
+    limits = text_limits(model)
+    numbers = {
+        f.attname for f in model._meta.concrete_fields if isinstance(f, models.IntegerField | models.BooleanField)
+    }
     texts = [column for column in columns if column in limits]
-    others = [column for column in columns if column not in limits]
-    places = [[*texts, *others].index(column) for column in columns]
-    cuts = tuple(slice(limits[column]) for column in texts)
-    return _Reader(_several(attrgetter, texts), cuts, _several(attrgetter, others), _several(itemgetter, places))
+    plain = [column for column in columns if column in numbers]
+    to_convert = [column for column in columns if column not in limits and column not in numbers]
+    places = [[*texts, *plain, *to_convert].index(column) for column in columns]
+    return _Reader(
+        texts=_several(attrgetter, texts),
+        cuts=tuple(slice(limits[column]) for column in texts),
+        plain=_several(attrgetter, plain),
+        to_convert=_several(attrgetter, to_convert),
+        in_order=_several(itemgetter, places),
+    )
 
 
 def _several(getter: Callable[..., Any], keys: Sequence[Any]) -> _Columns:

@@ -228,9 +228,10 @@ def test_log_probabilities_nobody_asked_for_are_dropped() -> None:
     assert _read(_reader(), _chunk({"content": "Hi"}, **_logprobs([_HI]))) == [TextDelta("Hi")]
 
 
-def test_a_token_without_text_of_its_own_is_not_lost() -> None:
+@pytest.mark.parametrize("delta", [{"content": ""}, {"content": None}, {}])
+def test_a_token_without_text_of_its_own_is_not_lost(delta: dict[str, Any]) -> None:
     half = {"token": "\\xf0", "logprob": -1, "bytes": [240], "top_logprobs": []}
-    events = _read(_reader(logprobs=True), _chunk({"content": ""}, **_logprobs([half])))
+    events = _read(_reader(logprobs=True), _chunk(delta, **_logprobs([half])))
     assert events == [TextDelta("", logprobs=(TokenLogprob("\\xf0", -1.0, (240,)),))]
 
 

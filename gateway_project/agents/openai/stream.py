@@ -37,6 +37,8 @@ _BROKEN_OFF = frozenset({"abort", "error"})
 _LEAST_LOGPROB = -9999.0
 """What OpenAI and vLLM send for a probability of zero, whose logarithm JSON cannot hold."""
 _MAX_COUNT = 2**31 - 1
+_FEW = 8
+"""Events of a read for which it does not pay to look for one that the others are like."""
 _MOST_ALONE = 4
 """Events that are looked at one by one, at the beginning of a read, for one that the others are like."""
 
@@ -105,7 +107,7 @@ class AnswerReader:
             for data in parser.close():
                 burst += self.chunk(data)
             return
-        for _ in range(_MOST_ALONE if read.count(b"\n\n") > _MOST_ALONE else 0):
+        for _ in range(_MOST_ALONE if read.count(b"\n\n") > _FEW else 0):
             if self._usual.is_known:
                 break
             # One after the other, until one is known again.
@@ -148,7 +150,8 @@ class AnswerReader:
         events: list[AgentEvent] = []
         for choice in _objects(payload.get("choices")):
             events += self._choice(choice, key)
-        usage = _usage(payload.get("usage"))
+        counts = payload.get("usage")
+        usage = _usage(counts) if counts else None
         if usage is not None and usage != self._usage:
             self._usage = usage
             events.append(usage)
@@ -161,8 +164,10 @@ class AnswerReader:
         choice = self._choices.setdefault(index, _Choice())
         if choice.finished:
             return []
-        delta = wire.get(key)
-        events = self._delta(delta, wire.get("logprobs"), index, choice) if isinstance(delta, dict) else []
+        delta, logprobs = wire.get(key), wire.get("logprobs")
+        events: list[AgentEvent] = []
+        if isinstance(delta, dict) and (delta or logprobs):
+            events = self._delta(delta, logprobs, index, choice)
         reason = wire.get("finish_reason")
         if isinstance(reason, str) and reason:
             events.append(self._finish(index, choice, reason))

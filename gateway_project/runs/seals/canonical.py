@@ -33,6 +33,7 @@ SALT_BYTES = 16
 HASH_BYTES = 32
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (of times that a driver gives in UTC without saying so)
 _DAY = 24 * 60 * 60
 _SECOND = 1_000_000
 _NO_SALT = bytes(SALT_BYTES)
@@ -169,9 +170,7 @@ def _moment(value: Any) -> int | None:
     if value is None:
         return None
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    since = moment - _EPOCH
+    since = moment - (_EPOCH if moment.tzinfo is not None else _NAIVE_EPOCH)
     return int((since.days * _DAY + since.seconds) * _SECOND + since.microseconds)
 
 
