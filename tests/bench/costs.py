@@ -43,7 +43,7 @@ async def costs(store: Store, folder: Path, *, scale: float) -> dict[str, Any]:
 
 
 async def _series(floor: Gateway, plain: Gateway, gateway: Gateway, port: int, *, scale: float) -> dict[str, Any]:
-    many, few, paced = max(20, int(3000 * scale)), max(18, int(400 * scale)), max(ROUNDS, int(4 * STREAMS * scale))
+    many, few, paced = max(20, int(12_000 * scale)), max(18, int(800 * scale)), max(ROUNDS, int(4 * STREAMS * scale))
     answer = request(gateway, CHAT, "one", stream=False)
     chunks = request(gateway, CHAT, BURST, stream=True)
     slow = request(gateway, CHAT, PACED, stream=True)
