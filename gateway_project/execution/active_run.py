@@ -343,8 +343,9 @@ class ActiveRun:
         fill_end(self.record, status, outcome, progress=self._progress, stats=stats, error=self._error)
         if self._content is not None:  # In front: a run that has its end has its content, too.
             self._content.hand_over(self._host.submit)
-        end = CloseRun(copy(self.record)) if self._row_made else InsertRun(copy(self.record))
-        self._end = self._host.submit(end)
+        # No copy, unless its task goes on.
+        record = self.record if self.task.done() else copy(self.record)
+        self._end = self._host.submit(CloseRun(record) if self._row_made else InsertRun(record))
         if self._closed is not None:
             self._end.add_done_callback(self._end_is_written)
         details = {name: getattr(self.record, f"abort_{name}") or None for name in ("cause", "phase", "outcome")}

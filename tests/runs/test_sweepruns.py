@@ -54,7 +54,7 @@ def lost_run(**changes: Any) -> RunRecord:
 
 
 def ended(record: RunRecord) -> RunRecord:
-    fields = dict(vars(record))
+    fields = {name: getattr(record, name) for name in RunRecord.__slots__}
     return RunRecord(**(fields | {"status": RunStatus.COMPLETED, "finished_at": clock.now()}))
 
 

@@ -207,7 +207,7 @@ def test_an_erased_principal_leaves_skeletons(sealed: Sealed, noted: list[tuple[
 def test_what_no_seal_knows_is_erased_too(sealed: Sealed) -> None:
     """It was recorded before there were seals, or its seal was removed by somebody."""
     old = make_record(**PERSON, finished_at=clock.now())
-    Run.objects.create(**vars(old) | {"status": "completed"})
+    Run.objects.create(**{name: getattr(old, name) for name in old.__slots__} | {"status": "completed"})
     with maintenance(connection):
         Run.objects.filter(pk=sealed.runs[0]).update(seal=None)
     unsealed = verify()
