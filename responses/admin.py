@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from gateway_project.conf import gateway_settings
 from gateway_project.review.visibility import of_visible_runs
@@ -33,9 +32,12 @@ class StoredResponseAdmin(ResponseModelAdmin):
     readonly_fields = fields
 
     @admin.display(description="run")
-    def run(self, response: StoredResponse) -> SafeString:
+    def run(self, response: StoredResponse) -> str:
         """Its run, which tells how it was made and how it ended."""
-        url = reverse("admin:gateway_runs_run_change", args=(response.pk,))
+        try:
+            url = reverse("admin:gateway_runs_run_change", args=(response.pk,), current_app=self.admin_site.name)
+        except NoReverseMatch:  # The app `gateway_project.review`, whose page that is, is not installed.
+            return str(response.pk)
         return format_html('<a href="{}">{}</a>', url, response.pk)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StoredResponse]:

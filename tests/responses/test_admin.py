@@ -3,17 +3,24 @@
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin import AdminSite
 from django.test import Client
-from django.urls import reverse
+from django.urls import path, reverse
 
 from gateway_project import clock, ids
+from responses.admin import StoredResponseAdmin
 from responses.models import StoredResponse
 
 pytestmark = pytest.mark.django_db
 
+WITHOUT_RUNS = AdminSite()
+WITHOUT_RUNS.register(StoredResponse, StoredResponseAdmin)
+urlpatterns = [path("admin/", WITHOUT_RUNS.urls)]
+"""An admin in which `gateway_project.review` is not installed."""
 
-def test_the_admin_shows_that_it_is_there_and_not_what_it_says(admin_client: Client) -> None:
-    response = StoredResponse.objects.create(
+
+def stored_response() -> StoredResponse:
+    return StoredResponse.objects.create(
         id=ids.new_run_id(),
         principal_kind="api_key",
         principal_id="17",
@@ -23,6 +30,10 @@ def test_the_admin_shows_that_it_is_there_and_not_what_it_says(admin_client: Cli
         input='["my question"]',
         body='{"output": "my answer"}',
     )
+
+
+def test_the_admin_shows_that_it_is_there_and_not_what_it_says(admin_client: Client) -> None:
+    response = stored_response()
     listed = admin_client.get(reverse("admin:gateway_responses_storedresponse_changelist"))
     page = admin_client.get(reverse("admin:gateway_responses_storedresponse_change", args=(response.pk,)))
     for shown in (listed.content.decode(), page.content.decode()):
@@ -33,3 +44,17 @@ def test_the_admin_shows_that_it_is_there_and_not_what_it_says(admin_client: Cli
         admin_client.post(reverse("admin:gateway_responses_storedresponse_delete", args=(response.pk,))).status_code
         == 403
     )
+
+
+def test_its_page_leads_to_its_run(admin_client: Client) -> None:
+    response = stored_response()
+    page = admin_client.get(reverse("admin:gateway_responses_storedresponse_change", args=(response.pk,)))
+    assert reverse("admin:gateway_runs_run_change", args=(response.pk,)) in page.content.decode()
+
+
+@pytest.mark.urls(__name__)
+def test_without_the_pages_of_runs_it_names_its_run(admin_client: Client) -> None:
+    response = stored_response()
+    page = admin_client.get(reverse("admin:gateway_responses_storedresponse_change", args=(response.pk,)))
+    assert page.status_code == 200
+    assert str(response.pk) in page.content.decode()
