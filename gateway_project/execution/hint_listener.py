@@ -25,6 +25,7 @@ class HintListener:
         self._alias = alias
         self._on_hint = on_hint
         self._task: asyncio.Task[None] | None = None
+        self._is_lost = False
 
     def start(self) -> None:
         """Listen from here on."""
@@ -43,15 +44,21 @@ class HintListener:
             await asyncio.wait([self._task])
 
     async def _keep(self, listen: Callable[[], Any]) -> None:
-        lost = False
         while True:
             try:
                 await listen()
             except Exception as error:  # noqa: BLE001 (whatever ails the source, it is tried again)
-                if not lost:
+                if not self._is_lost:
+                    self._is_lost = True
                     logger.warning("hints.lost", extra={"error": type(error).__name__})
-                lost = True
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _listens(self) -> None:
+        """From here on hints are heard. Something may have been asked while nobody listened."""
+        if self._is_lost:
+            self._is_lost = False
+            logger.info("hints.recovered")
+        self._on_hint()
 
     async def _listen_to_postgresql(self) -> None:
         import psycopg
@@ -62,7 +69,7 @@ class HintListener:
             parameters.pop(name, None)
         async with await psycopg.AsyncConnection.connect(**parameters, autocommit=True) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
-            self._on_hint()  # Something may have been asked while nobody listened.
+            self._listens()
             async for _ in connection.notifies():
                 self._on_hint()
 
@@ -70,7 +77,7 @@ class HintListener:
         layer = get_channel_layer()
         channel = await layer.new_channel()
         await layer.group_add(GROUP, channel)
-        self._on_hint()
+        self._listens()
         while True:
             await layer.receive(channel)
             self._on_hint()
