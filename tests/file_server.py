@@ -88,10 +88,13 @@ class FileServer:
 
     async def _end(self) -> None:
         self._server.close()
+        for _ in range(3):  # Who has just come is to be served, or nobody closes his connection.
+            await asyncio.sleep(0)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # What was closed is told so in the next turn.
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

@@ -28,7 +28,6 @@ from gateway_project.execution.progress import Progress
 from gateway_project.execution.terms import Terms
 from gateway_project.execution.tool_contract import ToolContract
 from gateway_project.observe.context import bind_run
-from gateway_project.observe.logs import tell
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, StartRun
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import (
@@ -67,7 +66,7 @@ class ActiveRun:
     """A run that is queued or running in this process.
 
     Args:
-        record: its row; this object changes it and hands copies to the journal.
+        record: its row; this object changes it, and hands copies to the journal while it does.
         ticket: its place, from `Admission.enter`.
         recorded: whether the row is there already, as `queued`.
         content: what keeps in mind what is asked and answered, where that is to be kept.
@@ -343,13 +342,13 @@ class ActiveRun:
         fill_end(self.record, status, outcome, progress=self._progress, stats=stats, error=self._error)
         if self._content is not None:  # In front: a run that has its end has its content, too.
             self._content.hand_over(self._host.submit)
-        # No copy, unless its task goes on.
+        # From here on nothing changes it but the task, if that goes on.
         record = self.record if self.task.done() else copy(self.record)
         self._end = self._host.submit(CloseRun(record) if self._row_made else InsertRun(record))
         if self._closed is not None:
             self._end.add_done_callback(self._end_is_written)
         details = {name: getattr(self.record, f"abort_{name}") or None for name in ("cause", "phase", "outcome")}
-        tell(logger, "run.finished", run_id=self.record.id, status=status, **details)
+        logger.info("run.finished", extra={"run_id": self.record.id, "status": status, **details})
         self._host.ended(self)
 
     def _end_is_written(self, _: "asyncio.Future[object]") -> None:
@@ -362,7 +361,7 @@ class ActiveRun:
         self.record.abort_requested_at = clock.now()
         self.record.abort_requested_by = by
         self.record.abort_reason = reason
-        tell(logger, "run.abort", run_id=self.record.id, cause=cause, phase=self._progress.phase)
+        logger.info("run.abort", extra={"run_id": self.record.id, "cause": cause, "phase": self._progress.phase})
 
     def _failed(self, failure: BaseException) -> None:
         self._error = public_error(failure, run_id=self.record.id, agent=self._agent.name)

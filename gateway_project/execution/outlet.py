@@ -51,7 +51,10 @@ Write = Callable[[Sequence[AgentEvent]], Awaitable[None]]
 
 
 class Outlet(Protocol):
-    """Where a run's events go. One task writes; `end` may be called by another and wins."""
+    """Where a run's events go. One task writes; `end` may be called by another and wins.
+
+    One to which it makes a difference that several events come at once has a method ``write_burst(events)``, too.
+    """
 
     stats: OutletStats
 
@@ -70,13 +73,6 @@ class Outlet(Protocol):
 
     def gone(self, result: Aborted) -> None:
         """Nobody listens any more: write nothing from now on. `result` is how the run ends for whoever asks later."""
-
-
-class BurstOutlet(Protocol):
-    """An outlet to which it makes a difference that several events come at once."""
-
-    async def write_burst(self, events: Sequence[AgentEvent]) -> None:
-        """Hand on events as `write` does, in order and together."""
 
 
 def writer_to(outlet: Outlet) -> Write:

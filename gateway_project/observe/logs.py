@@ -53,12 +53,6 @@ def _spelled_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def tell(logger: logging.Logger, event: str, **fields: object) -> None:
-    """Log at the level INFO, as with `extra`, without finding out from which line: ours do not say it."""
-    if logger.isEnabledFor(logging.INFO):
-        logger.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, event, (), None, None, fields))
-
-
 class TurnHandler(logging.StreamHandler[TextIO]):
     """Writes what is logged in one turn of an event loop in one go, at the turn's end; outside of a loop at once.
 

@@ -97,7 +97,10 @@ class Connection(Line):
             return False
         self.complete = not more
         self.bytes_sent += len(data)
-        return await self.attempt(self._send({"type": "http.response.body", "body": data, "more_body": more}))
+        is_there = await self.attempt(self._send({"type": "http.response.body", "body": data, "more_body": more}))
+        if not more:
+            self.on_lost = None  # No more news from here; who listens knows this connection, and so would be kept.
+        return is_there
 
     async def reply(self, status: int, body: bytes, headers: Headers = ()) -> bool:
         """Send a whole JSON reply."""

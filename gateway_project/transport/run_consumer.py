@@ -56,7 +56,6 @@ class RunConsumer(Intake, GatewayConsumer):
             raise
         finally:
             self._client_left()
-            self.connection.on_lost = None  # Nobody is left to be told; and with this, no cycle for the collector.
 
     @abstractmethod
     def encoder(self, request: RunRequest, context: RunContext) -> Encoder:
@@ -131,6 +130,7 @@ class RunConsumer(Intake, GatewayConsumer):
         if self.connection.complete:
             return  # The server's own "disconnect" after a finished response (fact 2).
         self.connection.lost()
+        self.connection.on_lost = None
         self.client_gone(AbortCause.CLIENT_DISCONNECT)
 
     def _open_body(self) -> Body:

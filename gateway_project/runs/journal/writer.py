@@ -124,6 +124,7 @@ class Journal:
             return await entry.future
         finally:
             timer.cancel()
+            del entry  # An error of the future's knows this frame.
 
     def stop(self, timeout: float) -> bool:
         """Write what waits, then end the thread. Blocking.

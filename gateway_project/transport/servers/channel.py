@@ -18,13 +18,13 @@ from gateway_project.transport.errors import APIError, BadFraming, BodyTooLarge,
 from gateway_project.transport.servers.flow import Flow
 from gateway_project.transport.servers.head import whole_head
 from gateway_project.transport.servers.idle import OneIdleTimer
-from gateway_project.transport.servers.prompt import PromptWriting, write_promptly
-from gateway_project.transport.servers.request import GatewayRequest, field_name
+from gateway_project.transport.servers.prompt import PromptWriting, write_no_more, write_promptly
+from gateway_project.transport.servers.request import GatewayRequest
 from gateway_project.transport.servers.requests import raw_refusal
 
 _PIPELINED_LIMIT = 0x4000
 _LENGTH_DIGITS = 19
-_LENGTHS = frozenset({b"Content-Length", b"Transfer-Encoding"})
+_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 _NEVER_A_LINE = re.compile(rb"[\x00-\x08\n-\x0c\x0e-\x1f\x7f]|\r(?!\Z)")
 """What makes the beginning of a line one that no CR LF can end well: it would be waited for in vain."""
 _LINGER_SECONDS = 5
@@ -99,8 +99,13 @@ class GatewayChannel(OneIdleTimer, HTTPChannel):
         super().connectionLost(reason)
         self.forget_timeout()
         self.flow.lost(self.transport)
-        if self._prompt is not None:
-            self._prompt.end()
+        write_no_more(self.transport)
+
+    def give_away(self) -> None:
+        """From here on the connection is a WebSocket's, which hears of its end."""
+        self.forget_timeout()
+        self._set_timer(None)
+        self.requests.clear()
 
     # -- reading --------------------------------------------------------------------------------------
 
@@ -132,10 +137,10 @@ class GatewayChannel(OneIdleTimer, HTTPChannel):
             return True
         headers = self.requests[-1].requestHeaders
         for name, value in fields:
-            spelled, trimmed = field_name(name), value.rstrip(b" \t")
-            if spelled in _LENGTHS and not self._maybeChooseTransferDecoder(spelled, trimmed):
+            if name.lower() not in _LENGTHS:
+                headers.addRawHeader(name, value.rstrip(b" \t"))
+            elif not self.headerReceived(name + b":" + value):
                 return True
-            headers.addRawHeader(spelled, trimmed)
         super().lineReceived(b"")
         if rest and not (self._is_refused or self.transport.disconnecting):
             super().dataReceived(rest)

@@ -10,8 +10,10 @@ from typing import Any
 from autobahn.util import encode_truncate
 from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from twisted.python.failure import Failure
 
 from gateway_project.transport.servers.flow import Flow, buffered
+from gateway_project.transport.servers.prompt import write_no_more
 
 _REASON_BYTES = 123
 """What a control frame leaves for the reason (RFC 6455, section 5.5)."""
@@ -104,6 +106,12 @@ class GatewaySocket(WebSocketProtocol):
 
     def stopProducing(self) -> None:  # noqa: N802 (Twisted's name)
         """The transport is closed; `connectionLost` tells the rest."""
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: N802 (Twisted's name)
+        """The connection is gone. What knows it is parted from it, which only the garbage collector would do."""
+        super().connectionLost(reason)
+        self.is_closed = None  # autobahn's, whose result is this very object
+        write_no_more(self.transport)
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802 (autobahn's name)
         """The client has closed, or is given up: tell it now, not when all that it does not read was sent."""

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 
+# Possessive: what is once taken is not given back, else a long field that ends badly would be tried in every way.
 _FIELD = re.compile(
     rb"(?<=\n)"  # at the beginning of a line
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):"  # a token, with nothing between it and its colon (RFC 9112, section 5.1)
-    rb"[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n"
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):"  # a token, with nothing between it and its colon (RFC 9112, section 5.1)
+    rb"[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n"
 )
 _MOST_BYTES = 0x4000
+"""Twisted's own bound, above which it refuses a head."""
 _MOST_FIELDS = 100
 
 Fields = Sequence[tuple[bytes, bytes]]

@@ -9,7 +9,10 @@ Message = Mapping[str, Any]
 
 
 class Mailbox:
-    """Messages in the order in which they came; daphne puts them in, the application's ``receive`` gets them."""
+    """Messages in the order in which they came; daphne puts them in, the application's ``receive`` gets them.
+
+    daphne asks whether there is one by its truth: it must have no length.
+    """
 
     __slots__ = ("_messages", "_reader")
 
@@ -24,11 +27,18 @@ class Mailbox:
             self._reader.set_result(None)
 
     async def get(self) -> Message:
-        """The next message, once it is there. One reader at a time."""
+        """The next message, once it is there. One reader at a time; one that was cancelled may still be on its way out.
+
+        Raises:
+            RuntimeError: when another one waits.
+        """
         while not self._messages:
-            self._reader = asyncio.get_running_loop().create_future()
+            if self._reader is not None and not self._reader.done():
+                raise RuntimeError("the application waits for its messages twice")
+            mine = self._reader = asyncio.get_running_loop().create_future()
             try:
-                await self._reader
+                await mine
             finally:
-                self._reader = None
+                if self._reader is mine:
+                    self._reader = None
         return self._messages.popleft()

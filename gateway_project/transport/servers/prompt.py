@@ -21,6 +21,12 @@ def write_promptly(transport: Any) -> "PromptWriting | None":
     return None
 
 
+def write_no_more(transport: Any) -> None:
+    """The connection is gone: part the two, who know each other, which only the garbage collector would find out."""
+    for name in ("startWriting", "stopWriting"):
+        vars(transport).pop(name, None)
+
+
 class PromptWriting:
     """Stands in for a transport's own way to begin and end waiting until it may write."""
 
@@ -59,10 +65,6 @@ class PromptWriting:
         self._gathers = False
         if self._is_due:
             self._write()
-
-    def end(self) -> None:
-        """The connection is gone. Its transport and this know each other, which only the collector would find."""
-        del self._transport.startWriting, self._transport.stopWriting
 
     def _turn_ends(self) -> None:
         if self._is_due:

@@ -91,7 +91,11 @@ class GatewayRequest(WebRequest):
             if not self.server.proxy_forwarded_address_header:
                 self._start_application()
                 return None
-        return super().process()
+        done = super().process()
+        give_away = getattr(getattr(self, "channel", None), "give_away", None)
+        if self.transport is None and give_away is not None:
+            give_away()  # daphne has made it a WebSocket.
+        return done
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
         """daphne's own refusal, of a header that it does not take."""
@@ -154,9 +158,9 @@ class GatewayRequest(WebRequest):
     def _spelled_head(self, given: Iterable[tuple[bytes, bytes]]) -> bytes:
         """What Twisted makes of the same headers, one by one: its order and its spelling."""
         fields = [
-            (field_name(name), value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values
+            (_field_name(name), value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values
         ]
-        fields += [(field_name(name), value) for name, value in given]
+        fields += [(_field_name(name), value) for name, value in given]
         names = {name for name, _ in fields}
         if self.server.server_name and b"Server" not in names:
             fields.append((b"Server", self.server.server_name.encode()))
@@ -184,7 +188,7 @@ class GatewayRequest(WebRequest):
 
 
 @lru_cache(maxsize=256)
-def field_name(name: bytes) -> bytes:
+def _field_name(name: bytes) -> bytes:
     """A field's name as Twisted spells it.
 
     Raises:

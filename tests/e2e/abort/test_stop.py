@@ -212,6 +212,19 @@ def test_a_reader_that_is_stuck_too_long_is_given_up(make_gateway: MakeGateway, 
         reader.read_until(b"[DONE]")
 
 
+def test_one_that_does_not_take_its_whole_answer_is_given_up_too(make_gateway: MakeGateway, route: Route) -> None:
+    """The server tells of its own end of the exchange before the last byte has left (platform fact 2)."""
+    gateway = make_gateway(SLOW_READER_SECONDS=0.5)
+    reader = Client(gateway.port)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    body = route.body("scripted/echo", stream=False, prompt="x" * 9 * 1024 * 1024)
+    reader.send("POST", route.path, key=gateway.key, body=body)
+    run = open_run(gateway, set())
+    row = gateway.store.ended(run["id"], within=20)
+    assert (row["status"], row["abort_outcome"]) == ("completed", "finished_first")
+    assert (row["abort_cause"], row["delivered"]) == ("slow_reader", False)
+
+
 def test_a_reader_that_does_not_take_the_last_word_does_not_keep_its_run_open(
     make_gateway: MakeGateway, route: Route, stream: bool
 ) -> None:
