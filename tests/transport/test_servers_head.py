@@ -153,6 +153,7 @@ def test_a_field_that_ends_badly_is_not_tried_in_every_way(filler: bytes, bad: b
 @given(requests=st.lists(REQUESTS, min_size=1, max_size=3), cuts=st.lists(st.integers(0, 300)), answered=st.booleans())
 @example(requests=[GET, POST], cuts=[], answered=False)
 @example(requests=[POST, GET], cuts=[], answered=True)
+@example(requests=[with_field(b"X-Blanks: \t a \t ")], cuts=[], answered=False)
 @example(requests=[POST + POST], cuts=[len(POST)], answered=True)
 @example(requests=[POST, GET], cuts=[len(POST) - 2, len(POST) + 3], answered=True)
 @example(requests=[GET.replace(b"1.1", b"1.0"), GET], cuts=[len(GET)], answered=True)
