@@ -1,4 +1,4 @@
-"""What the server tells an application: in order, to one reader, who may be cancelled at any time."""
+"""What the server tells an application: in order, to readers who may be cancelled at any time."""
 
 import asyncio
 
@@ -46,13 +46,22 @@ async def test_one_that_is_on_its_way_out_does_not_take_the_next_ones_place() ->
     assert (await asyncio.wait_for(second, 5))["type"] == "a"
 
 
-async def test_two_readers_at_a_time_are_an_error() -> None:
+async def test_several_readers_get_one_each() -> None:
     box = Mailbox()
-    first = asyncio.ensure_future(box.get())
+    readers = [asyncio.ensure_future(box.get()) for _ in range(3)]
     await asyncio.sleep(0)
-    with pytest.raises(RuntimeError):
-        await box.get()
+    for number in range(3):
+        box.put_nowait({"type": str(number)})
+    assert [message["type"] for message in await asyncio.gather(*readers)] == ["0", "1", "2"]
+
+
+async def test_the_turn_of_one_that_is_cancelled_is_the_next_ones() -> None:
+    box = Mailbox()
+    first, second = asyncio.ensure_future(box.get()), asyncio.ensure_future(box.get())
+    await asyncio.sleep(0)
+    box.put_nowait({"type": "a"})
     first.cancel()
+    assert (await asyncio.wait_for(second, 5))["type"] == "a"
 
 
 def test_one_without_messages_is_there_all_the_same() -> None:

@@ -1,4 +1,4 @@
-"""What the server tells one application: an `asyncio.Queue` for one reader, without a bound, at half the cost."""
+"""What the server tells one application: an `asyncio.Queue` without a bound, and without what counts its tasks."""
 
 import asyncio
 from collections import deque
@@ -11,34 +11,37 @@ Message = Mapping[str, Any]
 class Mailbox:
     """Messages in the order in which they came; daphne puts them in, the application's ``receive`` gets them.
 
-    daphne asks whether there is one by its truth: it must have no length.
+    Half the cost of a queue, of which each request makes one. daphne asks whether there is one by its truth: it must
+    have no length.
     """
 
-    __slots__ = ("_messages", "_reader")
+    __slots__ = ("_messages", "_readers")
 
     def __init__(self) -> None:
         self._messages: deque[Message] = deque()
-        self._reader: asyncio.Future[None] | None = None
+        self._readers: deque[asyncio.Future[None]] = deque()
 
     def put_nowait(self, message: Message) -> None:
         """Add a message."""
         self._messages.append(message)
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        self._wake()
 
     async def get(self) -> Message:
-        """The next message, once it is there. One reader at a time; one that was cancelled may still be on its way out.
-
-        Raises:
-            RuntimeError: when another one waits.
-        """
+        """The next message, once it is there."""
         while not self._messages:
-            if self._reader is not None and not self._reader.done():
-                raise RuntimeError("the application waits for its messages twice")
-            mine = self._reader = asyncio.get_running_loop().create_future()
+            reader = asyncio.get_running_loop().create_future()
+            self._readers.append(reader)
             try:
-                await mine
-            finally:
-                if self._reader is mine:
-                    self._reader = None
+                await reader
+            except BaseException:
+                if self._messages:
+                    self._wake()  # If it was its turn, it is the next one's now.
+                raise
         return self._messages.popleft()
+
+    def _wake(self) -> None:
+        while self._readers:
+            reader = self._readers.popleft()
+            if not reader.done():
+                reader.set_result(None)
+                return
