@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
 
-from gateway_project.runs.retention.belongings import Belongings, Place
+from gateway_project.runs.retention.belongings import Belongings, Place, next_places
 from gateway_project.runs.seals.rows import chunks
 
 from .models import StoredFrames, StoredResponse
@@ -30,11 +29,7 @@ class StoredResponses(Belongings):
     ) -> Sequence[Place]:
         """In the order in which they were made."""
         rows = StoredResponse.objects.using(connection.alias).filter(created_at__lt=before)
-        if after is not None:
-            beyond = Q(created_at__gt=after.at) | Q(created_at=after.at, pk__gt=after.id)
-            rows = rows.filter(Q(created_at__gte=after.at) & beyond)
-        found = rows.order_by("created_at", "id").values_list("created_at", "id")[:size]
-        return [Place(at, id_) for at, id_ in found]
+        return next_places(rows, "created_at", "id", after, size)
 
     def count_content_before(self, before: datetime, connection: BaseDatabaseWrapper) -> int:
         """As many as there are."""

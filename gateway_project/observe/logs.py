@@ -4,7 +4,6 @@ import asyncio
 import logging
 from contextvars import Context
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TextIO
 
 from gateway_project.observe.context import bound_run
@@ -29,7 +28,7 @@ class JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format one record."""
         line: dict[str, object] = {
-            "time": _spelled_time(record.created),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
             "level": record.levelname,
             "logger": record.name,
             "event": record.getMessage(),
@@ -41,16 +40,6 @@ class JSONFormatter(logging.Formatter):
 
 
 _spelled = speller(default=str)
-
-
-def _spelled_time(created: float) -> str:
-    second = int(created)
-    return f"{_spelled_second(second)}.{int((created - second) * 1e6):06d}+00:00"
-
-
-@lru_cache(maxsize=4)
-def _spelled_second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class TurnHandler(logging.StreamHandler[TextIO]):

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from gateway_project.conf import gateway_settings
 from gateway_project.ids import parse_run_id
 from gateway_project.review.access import ERASED, Onlooker
-from gateway_project.review.admin.display import NOTHING, utc_column, utc_seconds
+from gateway_project.review.admin.display import NOTHING, run_link, utc_column, utc_seconds
 from gateway_project.review.admin.paginator import BoundedList, BoundedPaginator
 from gateway_project.review.admin.read_only import ReadOnlyAdmin
 from gateway_project.review.models import AccessRecord
@@ -32,10 +32,7 @@ at = utc_column("at", "at")
 @admin.display(description="run")
 def run(record: AccessRecord) -> SafeString | str:
     """The run that was looked at."""
-    if record.run is None:
-        return NOTHING
-    url = reverse("admin:gateway_runs_run_change", args=(record.run,))
-    return format_html('<a href="{}">{}</a>', url, record.run)
+    return NOTHING if record.run is None else run_link(record.run)
 
 
 @admin.display(description="filter")

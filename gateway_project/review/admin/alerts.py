@@ -8,13 +8,12 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from gateway_project.conf import gateway_settings
 from gateway_project.review.admin.columns import two_lines
-from gateway_project.review.admin.display import utc_column
+from gateway_project.review.admin.display import run_link, utc_column
 from gateway_project.review.admin.paginator import BoundedList, BoundedPaginator
 from gateway_project.review.admin.read_only import ReadOnlyAdmin
 from gateway_project.review.visibility import of_visible_runs
@@ -25,8 +24,7 @@ from gateway_project.runs.models import RunAlert
 @admin.display(description="run")
 def run(alert: RunAlert) -> SafeString:
     """The run that ended badly."""
-    url = reverse("admin:gateway_runs_run_change", args=(alert.run,))
-    return format_html('<a href="{}">{}</a>', url, alert.run)
+    return run_link(alert.run)
 
 
 @admin.display(description="for whom")

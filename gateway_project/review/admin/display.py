@@ -1,10 +1,12 @@
 """How values look on a page: badges, times, durations. A badge is never colour alone, its text says it all."""
 
+import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from django.contrib import admin
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -37,6 +39,11 @@ OUTCOME_TONES: Mapping[str, Tone] = {
 def badge(text: str, tone: Tone) -> SafeString:
     """A short text in a coloured box."""
     return format_html('<span class="gw-badge gw-{}">{}</span>', tone, text)
+
+
+def run_link(run_id: uuid.UUID) -> SafeString:
+    """A run's id, which leads to its page."""
+    return format_html('<a href="{}">{}</a>', reverse("admin:gateway_runs_run_change", args=(run_id,)), run_id)
 
 
 def utc_seconds(at: datetime) -> str:

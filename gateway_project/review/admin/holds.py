@@ -8,14 +8,13 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from gateway_project.conf import gateway_settings
 from gateway_project.ids import parse_run_id
 from gateway_project.review.admin.columns import two_lines
-from gateway_project.review.admin.display import NOTHING, badge, utc_column
+from gateway_project.review.admin.display import NOTHING, badge, run_link, utc_column
 from gateway_project.review.admin.read_only import GuardedAdmin
 from gateway_project.review.visibility import of_visible_runs, sees_all_runs, visible_runs
 from gateway_project.runs.legal_hold import LegalHold
@@ -94,7 +93,7 @@ def state(hold: LegalHold) -> SafeString:
 def target(hold: LegalHold) -> SafeString | str:
     """What is held, with a link to it."""
     if hold.run is not None:
-        return format_html('<a href="{}">{}</a>', reverse("admin:gateway_runs_run_change", args=(hold.run,)), hold.run)
+        return run_link(hold.run)
     if not hold.principal_id:
         return hold.principal_kind  # of one that was erased
     return f"All runs of {hold.principal_kind} {hold.principal_id}"

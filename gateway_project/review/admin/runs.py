@@ -24,7 +24,7 @@ from gateway_project.review.admin import columns, holds, integrity
 from gateway_project.review.admin.accesses import VIEW_ACCESSES, latest_look, looked_at_by
 from gateway_project.review.admin.cancel import CancellingAdmin
 from gateway_project.review.admin.content import ContentAdmin
-from gateway_project.review.admin.display import NOTHING, WORD_BREAK
+from gateway_project.review.admin.display import NOTHING, WORD_BREAK, run_link
 from gateway_project.review.admin.export import ExportingAdmin
 from gateway_project.review.admin.filters import RUN_FILTERS
 from gateway_project.review.admin.live import LIVE_SCRIPT, unless_unchanged
@@ -82,10 +82,7 @@ def background(run: Run) -> str:
 @admin.display(description="parent run")
 def parent_run(run: Run) -> SafeString | str:
     """The run whose response this one continues."""
-    if run.parent_run is None:
-        return NOTHING
-    url = reverse("admin:gateway_runs_run_change", args=(run.parent_run,))
-    return format_html('<a href="{}">{}</a>', url, run.parent_run)
+    return NOTHING if run.parent_run is None else run_link(run.parent_run)
 
 
 @admin.display(description="key")

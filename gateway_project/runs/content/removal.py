@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
 
 from gateway_project.runs.content.models import RunContent
-from gateway_project.runs.retention.belongings import Belongings, Place
+from gateway_project.runs.retention.belongings import Belongings, Place, next_places
 from gateway_project.runs.seals.batch import EntryKind
 from gateway_project.runs.seals.canonical import CONTENT
 from gateway_project.runs.seals.removal import EraseFields, purge_rows
@@ -71,10 +70,7 @@ class Contents(Belongings):
     ) -> Sequence[Place]:
         """In the order in which it was kept."""
         rows = RunContent.objects.using(connection.alias).filter(at__lt=before)
-        if after is not None:
-            beyond = Q(at__gt=after.at) | Q(at=after.at, run__gt=after.id)
-            rows = rows.filter(Q(at__gte=after.at) & beyond)
-        return [Place(*row) for row in rows.order_by("at", "run").values_list("at", "run")[:size]]
+        return next_places(rows, "at", "run", after, size)
 
     def count_content_before(self, before: datetime, connection: BaseDatabaseWrapper) -> int:
         """As many as there are."""

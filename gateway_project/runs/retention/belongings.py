@@ -7,9 +7,10 @@ the journal that removes the runs, or what is personal of them, or their content
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Q, QuerySet
 
 
 class Place(NamedTuple):
@@ -17,6 +18,20 @@ class Place(NamedTuple):
 
     at: datetime
     id: uuid.UUID
+
+
+def next_places(rows: "QuerySet[Any]", at: str, id_: str, after: Place | None, size: int) -> list[Place]:
+    """The next of `rows`, at most `size`, in the order of time and id.
+
+    Args:
+        at, id_: the columns with a row's time, and with the id of its run.
+        after: where the walk stands; None at its beginning.
+    """
+    if after is not None:
+        # The first condition says no more than the second, but it is one that an index can begin at.
+        beyond = Q(**{f"{at}__gt": after.at}) | Q(**{at: after.at, f"{id_}__gt": after.id})
+        rows = rows.filter(Q(**{f"{at}__gte": after.at}) & beyond)
+    return [Place(*row) for row in rows.order_by(at, id_).values_list(at, id_)[:size]]
 
 
 class Belongings:

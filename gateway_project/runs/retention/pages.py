@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
 
 from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run, RunNote, RunQuerySet
-from gateway_project.runs.retention.belongings import Belongings, Place, all_belongings
+from gateway_project.runs.retention.belongings import Belongings, Place, all_belongings, next_places
 from gateway_project.runs.retention.holds import held_among, keep_holds_out
 from gateway_project.runs.seals.batch import EntryKind
 from gateway_project.runs.seals.canonical import NOTE, RUN
@@ -44,12 +43,7 @@ def of_principal(kind: str, id_: str, connection: BaseDatabaseWrapper) -> RunQue
 
 
 def _places(runs: RunQuerySet, after: Place | None, size: int) -> list[Place]:
-    if after is not None:
-        # The first condition says no more than the second, but it is one that an index can begin at.
-        beyond = Q(received_at__gt=after.at) | Q(received_at=after.at, pk__gt=after.id)
-        runs = runs.filter(Q(received_at__gte=after.at) & beyond)
-    found = runs.not_held().order_by("received_at", "id").values_list("received_at", "id")[:size]
-    return [Place(at, id_) for at, id_ in found]
+    return next_places(runs.not_held(), "received_at", "id", after, size)
 
 
 def _last(places: Sequence[Place], size: int) -> Place | None:
