@@ -47,6 +47,7 @@ class FileServer:
     """A file with certificate and key."""
     log: list[Visit] = field(default_factory=list)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     def __enter__(self) -> "FileServer":
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -87,16 +88,26 @@ class FileServer:
             time.sleep(0.005)
 
     async def _end(self) -> None:
+        """Drop every connection, and leave only then: asyncio forgets who is still on the way to a closed server."""
+        for listening in self._server.sockets:
+            self._loop.remove_reader(listening)
+        while True:
+            for writer in self._writers:
+                writer.transport.abort()
+            await asyncio.sleep(0)  # What was dropped is told so in the next turn.
+            if not (tasks := asyncio.all_tasks() - {asyncio.current_task()}):
+                break
+            await asyncio.wait(tasks, timeout=0.01)
         self._server.close()
-        for _ in range(3):  # Who has just come is to be served, or nobody closes his connection.
-            await asyncio.sleep(0)
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # What was closed is told so in the next turn.
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        try:
+            await self._converse(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.transport.abort()  # He has left without asking.
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         pairs = (line.partition(":") for line in head[1:] if line)
         visit = Visit(head[0].split()[1], {name.lower(): value.strip() for name, _, value in pairs})
