@@ -80,7 +80,7 @@ class Upstream:
         assert self._server is not None
         for listening in self._server.sockets:
             asyncio.get_running_loop().remove_reader(listening)
-        for _ in range(3):  # Who is on the way comes in: asyncio forgets him when the server is closed by then.
+        for _turn in range(3):  # Who is on the way comes in: asyncio forgets him when the server is closed by then.
             await asyncio.sleep(0)
         self._server.close()
         for connection in tuple(self._open):
