@@ -2,10 +2,8 @@
 
 from gateway_project.conf import gateway_settings
 from gateway_project.execution.supervisor import current_supervisor
-from gateway_project.runs.journal import JournalUnavailable
 from gateway_project.runs.vocabulary import AbortCause
 from gateway_project.transport.encoder import Encoder
-from gateway_project.transport.errors import DatabaseAway
 from gateway_project.transport.intake import Work
 from gateway_project.transport.keeper import Keeper
 from gateway_project.transport.run_consumer import RunConsumer
@@ -53,13 +51,11 @@ class ResponsesConsumer(ResponseIntake, RunConsumer):
             await self._launch_in_background(work)
             return
         seconds = self._linger_seconds(work)
-        if seconds is not None:
-            try:
-                await current_supervisor().write(StoreResponse(self._stored(work, StoredStatus.IN_PROGRESS)))
-            except JournalUnavailable:
-                raise DatabaseAway from None
+        response = None if seconds is None else self._stored(work, StoredStatus.IN_PROGRESS)
         await super().launch(work)
-        if seconds is not None and self.run is not None:
+        if seconds is not None and response is not None and self.run is not None:
+            # In the turn in which the run got its place: before all of its stream, and never for one that is refused.
+            current_supervisor().submit(StoreResponse(response))
             self.linger = Linger(self.run, seconds)
 
     def client_gone(self, cause: AbortCause) -> None:

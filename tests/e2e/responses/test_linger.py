@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.conftest import MakeGateway
 from tests.e2e.gateway import Gateway, wait_for
-from tests.e2e.responses.client import call
+from tests.e2e.responses.client import call, respond
 from tests.e2e.wire import Client
 from tests.spec.frames import event_faults
 
@@ -90,3 +90,13 @@ def test_elsewhere_lingering_means_to_cancel(gateway: Gateway) -> None:
     client.leave("rst")
     row = wait_for(lambda: gateway.store.ended(run_id), what="its end")
     assert (row["abort_cause"], row["abort_reason"]) == ("client_disconnect", "")
+
+
+def test_of_a_stream_that_is_refused_nothing_is_kept(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(LIMITS={"CONCURRENT_RUNS_PER_KEY": 1, "QUEUED_RUNS": 0})
+    body = {"model": "lingering/slow-3000x20ms", "input": "x", "stream": True}
+    first = Client(gateway.port)
+    first.send("POST", "/v1/responses", key=gateway.key, body=body)
+    first.read_until(b"bravo")
+    assert respond(gateway, "lingering/slow-3000x20ms", stream=True).status == 429
+    assert gateway.store.query("SELECT COUNT(*) AS number FROM gateway_response") == [{"number": 1}]
