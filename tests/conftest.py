@@ -13,7 +13,7 @@ _MISSING = "service missing: "
 
 
 _LONG = (
-    "tests/runs/seals/test_postgresql.py",
+    "tests/test_postgresql.py",
     "tests/test_bench.py",
     "tests/chaos/",
     "tests/soak/",

@@ -31,10 +31,16 @@ class BulkInsert:
     Args:
         columns: of which values are given, in order.
         constants: what all of the rows have in other columns.
+        lock: SQL that finds and locks one row (PostgreSQL), for `run_locked`.
     """
 
     def __init__(
-        self, model: type[models.Model], columns: tuple[str, ...], constants: Mapping[str, Any] | None = None
+        self,
+        model: type[models.Model],
+        columns: tuple[str, ...],
+        constants: Mapping[str, Any] | None = None,
+        *,
+        lock: str | None = None,
     ) -> None:
         self._columns = columns
         fixed = dict(constants or {})
@@ -46,17 +52,32 @@ class BulkInsert:
         marks = ", ".join([*["%s"] * len(columns), *literals])
         given = ", ".join([*(_given(model, column) for column in columns), *literals])
         self._each = Statement(f"{into} VALUES ({marks}) {otherwise}")
-        self._all = Statement(f"{into} SELECT {given} FROM {_rows_of(model)} {otherwise}")  # noqa: S608 (names are ours)
+        all_ = f"SELECT {given} FROM {_rows_of(model)}"  # noqa: S608 (names are ours)
+        self._all = Statement(f"{into} {all_} {otherwise}")
+        self._all_locked = Statement(f"WITH locked AS ({lock}) {into} {all_}, locked {otherwise}")
 
     def run(self, rows: Sequence[Values], connection: BaseDatabaseWrapper) -> None:
         """Insert them."""
         if not rows:
             return
         if connection.vendor == "postgresql":
-            by_column = [dict(zip(self._columns, values, strict=True)) for values in rows]
-            self._all.run([_encode(by_column)], connection)
+            self._all.run([self._encoded(rows)], connection)
         else:
             self._each.run_many(rows, connection)
+
+    def run_locked(self, rows: Sequence[Values], which: Any, connection: BaseDatabaseWrapper) -> bool:
+        """Insert them in one statement that first locks a row, and does nothing where there is none (PostgreSQL).
+
+        Args:
+            which: the parameter of the row to lock.
+
+        Returns:
+            Whether all of them were inserted.
+        """
+        return self._all_locked.run([which, self._encoded(rows)], connection) == len(rows)
+
+    def _encoded(self, rows: Sequence[Values]) -> str:
+        return _encode([dict(zip(self._columns, values, strict=True)) for values in rows])
 
 
 class BulkUpdate:

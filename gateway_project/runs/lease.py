@@ -27,7 +27,9 @@ _ALIVE = (
     f"SELECT 1 FROM {Worker._meta.db_table} "  # noqa: S608 (the name is ours)
     "WHERE id = %s AND lost_at IS NULL AND ended_at IS NULL AND lease_until > "
 )
-_LOCK_ALIVE = Statement(f"{_ALIVE} STATEMENT_TIMESTAMP() FOR NO KEY UPDATE")
+LOCK_ALIVE = f"{_ALIVE} STATEMENT_TIMESTAMP() FOR NO KEY UPDATE"
+"""Keeps others from taking a worker for lost that is not (PostgreSQL)."""
+_LOCK_ALIVE = Statement(LOCK_ALIVE)
 _LOOK_ALIVE = Statement(f"{_ALIVE} strftime('%Y-%m-%d %H:%M:%f', 'now')")
 """SQLite has nothing to lock: its transactions that write exclude each other."""
 

@@ -23,6 +23,7 @@ from gateway_project.runs.journal.changes import (
     InsertRun,
     StartRun,
     apply_changes,
+    begin_at_once,
     starting_worker,
 )
 from gateway_project.runs.journal.entry import Entry, JournalUnavailable, LeaseLost, Result, resolve
@@ -244,6 +245,8 @@ class Journal:
         """Apply changes; a start counts only if its worker's lease holds until it is committed."""
         leases: list[HoldLease] = []
         if live and self._lease_seconds is not None:
+            if begin_at_once(changes, connections[self._alias]):
+                return [(None, None)] * len(changes)
             workers = {worker for change in changes if (worker := starting_worker(change)) is not None}
             # In front: a sweeper, too, locks the worker before its runs.
             leases = [HoldLease(worker, self._lease_seconds) for worker in sorted(workers)]

@@ -1,6 +1,6 @@
 """A hold that is set while runs are just being purged: it comes first and is heeded, or it is refused.
 
-`tests/runs/seals/test_postgresql.py` runs this file on PostgreSQL as well.
+`tests/test_postgresql.py` runs this file on PostgreSQL as well.
 """
 
 import threading

@@ -1,6 +1,6 @@
 """What is purged and erased is gone with all that belongs to it; what is held or open stays; the seals stay clean.
 
-`tests/runs/seals/test_postgresql.py` runs this file on PostgreSQL as well.
+`tests/test_postgresql.py` runs this file on PostgreSQL as well.
 """
 
 import uuid
