@@ -12,6 +12,7 @@ from typing import Any
 from gateway_project.agents import options as agent_options
 from gateway_project.agents.base import Agent
 from gateway_project.agents.events import AgentEvent, Finish, TextDelta, ToolCall, ToolCallDelta
+from gateway_project.agents.halves import Halves
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.conf import did_you_mean
@@ -78,26 +79,35 @@ class FunctionAgent(Agent):
         """Call the function and turn what it gives into events."""
         finished: set[int] = set()
         calling: set[int] = set()
+        halves = Halves()
         async with aclosing(self._pieces(request, signal)) as pieces:
             async for piece in pieces:
-                if isinstance(piece, str):
-                    if piece:
-                        yield TextDelta(piece)
+                event = self._event(piece, halves)
+                if event is None:
                     continue
-                if not isinstance(piece, AgentEvent):
-                    raise TypeError(
-                        f"{self._settings.function} yielded {_kind(piece)}; it must yield strings or agent events."
-                    )
-                if isinstance(piece, Finish):
-                    finished.add(piece.choice)
-                elif isinstance(piece, ToolCall | ToolCallDelta):
-                    calling.add(piece.choice)
-                yield piece
+                if isinstance(event, Finish):
+                    finished.add(event.choice)
+                    if rest := halves.rest(event.choice):
+                        yield TextDelta(rest, event.choice)
+                elif isinstance(event, ToolCall | ToolCallDelta):
+                    calling.add(event.choice)
+                yield event
         if signal.aborted:
             return  # It swallowed the cancellation and ended: that is a stop, not an answer.
-        for choice in range(request.choices):
-            if choice not in finished:
-                yield Finish("tool_calls" if choice in calling else "stop", choice)
+        for choice in sorted(set(range(request.choices)) - finished):
+            if rest := halves.rest(choice):
+                yield TextDelta(rest, choice)
+            yield Finish("tool_calls" if choice in calling else "stop", choice)
+
+    def _event(self, piece: Any, halves: Halves) -> AgentEvent | None:
+        """What the function gave, as an event; None for text of which nothing is there yet."""
+        if not isinstance(piece, str | AgentEvent):
+            raise TypeError(f"{self._settings.function} yielded {_kind(piece)}; it must yield strings or agent events.")
+        event: AgentEvent = TextDelta(piece) if isinstance(piece, str) else piece
+        if not isinstance(event, TextDelta):
+            return event
+        text = halves.join(event.choice, event.text)
+        return TextDelta(text, event.choice, event.logprobs) if text or event.logprobs else None
 
     async def _pieces(self, request: AgentRequest, signal: AbortSignal) -> AsyncGenerator[Any, None]:
         if _is_generator(self.function):

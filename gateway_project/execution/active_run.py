@@ -235,7 +235,7 @@ class ActiveRun:
                 if count >= _EVENTS_PER_TURN:
                     count = 0
                     await asyncio.sleep(0)  # An agent that never waits must not keep the loop from everybody else.
-        if not self._progress.finish_reasons and not self.signal.aborted:
+        if not self._progress.has_finished and not self.signal.aborted:
             raise AgentMisbehaved("The agent ended without finishing its answer.")
 
     def _observe(self, burst: Sequence[AgentEvent]) -> None:

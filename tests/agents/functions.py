@@ -35,6 +35,13 @@ async def events(request: AgentRequest, signal: AbortSignal) -> AsyncIterator[st
     yield Usage(1, 2)
 
 
+async def halves(request: AgentRequest, signal: AbortSignal) -> AsyncIterator[str | AgentEvent]:
+    """Cuts a character in two, and leaves one cut."""
+    yield "a\ud83d"
+    yield TextDelta("\ude00")
+    yield "b\ud83d"
+
+
 async def calls(request: AgentRequest, signal: AbortSignal) -> AsyncIterator[AgentEvent]:
     """Asks for a tool, and does not say that it is done."""
     yield ToolCall("call_1", "weather", "{}")

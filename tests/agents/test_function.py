@@ -33,6 +33,11 @@ async def test_strings_are_pieces_of_text_and_the_finish_is_added() -> None:
     assert await ask(_agent("stream"), "") == [TextDelta("a"), TextDelta("b"), Finish("stop")]
 
 
+async def test_a_character_that_was_cut_in_two_is_joined() -> None:
+    pieces = [TextDelta("a"), TextDelta("😀"), TextDelta("b"), TextDelta("\ufffd")]
+    assert await ask(_agent("halves"), "") == [*pieces, Finish("stop")]
+
+
 async def test_events_pass_and_a_finish_is_not_added_twice() -> None:
     assert await ask(_agent("events"), "") == [
         ToolActivity("search", "started"),

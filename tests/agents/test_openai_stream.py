@@ -82,8 +82,44 @@ def test_a_chunk_may_hold_the_last_text_and_the_finish() -> None:
     assert _read(_reader(), _chunk({"content": "x"}, "stop")) == [TextDelta("x"), Finish("stop")]
 
 
-def test_a_lone_surrogate_becomes_what_utf8_can_hold() -> None:
-    assert _read(_reader(), b'{"choices":[{"index":0,"delta":{"content":"a\\ud83d"}}]}') == [TextDelta("a?")]
+@pytest.mark.parametrize("last", [_chunk(None, "stop"), b"[DONE]"])
+def test_fewer_choices_than_were_asked_for_are_no_answer(last: Any) -> None:
+    reader = _reader(choices=2)
+    _read(reader, _chunk({"content": "x"}), last)
+    with pytest.raises(UpstreamError):
+        reader.end()
+
+
+HIGH, LOW = "\ud83d", "\ude00"
+"""Of a 😀, in UTF-16."""
+LOST = "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("key", "event"), [("content", TextDelta), ("refusal", RefusalDelta), ("reasoning", ReasoningDelta)]
+)
+def test_a_character_that_was_cut_in_two_is_joined(key: str, event: Any) -> None:
+    chunks = [_chunk({key: f"a{HIGH}"}), _chunk({key: f"{LOW}b"}), _chunk({key: "c"})]
+    assert _read(_reader(), *chunks) == [event("a"), event("😀b"), event("c")]
+
+
+def test_also_between_chunks_of_the_usual_kind() -> None:
+    texts = ["one", "two", HIGH, LOW, "three", HIGH, "four"]
+    joined = ["one", "two", "😀", "three", f"{LOST}four"]
+    assert _read(_reader(), *(_chunk({"content": text}) for text in texts)) == [TextDelta(text) for text in joined]
+
+
+def test_a_half_that_stays_alone_becomes_what_utf8_can_hold() -> None:
+    chunks = [_chunk({"content": f"a{LOW}b"}), _chunk({"content": f"c{HIGH}"}, "stop")]
+    assert _read(_reader(), *chunks) == [TextDelta(f"a{LOST}b"), TextDelta("c"), TextDelta(LOST), Finish("stop")]
+
+
+def test_the_arguments_of_a_call_are_joined_too() -> None:
+    assert _calls(_call(0, "1", "f", ""), _call(0, arguments=f'"{HIGH}'), _call(0, arguments=f'{LOW}"')) == [
+        (0, "f"),
+        (0, '"'),
+        (0, '😀"'),
+    ]
 
 
 @pytest.mark.parametrize("chunk", [{"choices": []}, {"choices": None}, {}, _chunk(None), {"choices": [{"index": 0}]}])

@@ -7,7 +7,7 @@ import pytest
 from gateway_project.agents.events import Finish, TextDelta, ToolActivity, Usage
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
-from gateway_project.execution.outlet import Completed
+from gateway_project.execution.outlet import Failed
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
 from tests.execution.stage import Events, Stage, answer, forever, silent
 
@@ -99,15 +99,15 @@ async def test_a_busy_agents_tools_are_noted_up_to_a_bound() -> None:
     assert stage.host.notes[-1].text == "and more, which are not noted"
 
 
-async def test_a_choice_that_never_finished_is_not_waited_for() -> None:
+async def test_fewer_choices_than_were_asked_for_are_no_answer() -> None:
     async def script(request: AgentRequest, signal: AbortSignal) -> Events:
         yield Finish("stop", choice=2)
 
     stage = Stage(script, choices=3)
-    assert (await stage.end()).status == RunStatus.COMPLETED
+    end = await stage.end()
+    assert (end.status, end.error_code) == (RunStatus.FAILED, "internal_error")
     [result] = stage.outlet.results
-    assert isinstance(result, Completed)
-    assert result.reasons == {2: "stop"}
+    assert isinstance(result, Failed)
 
 
 async def test_an_agent_that_is_silent_for_too_long_is_aborted() -> None:

@@ -19,6 +19,7 @@ from gateway_project.agents.events import (
     ToolCallDelta,
     Usage,
 )
+from gateway_project.agents.halves import Halves
 from gateway_project.agents.openai.errors import Redact, error_in, frame_error
 from gateway_project.agents.openai.sse import SSEParser
 from gateway_project.agents.openai.usual import UsualChunk
@@ -51,6 +52,7 @@ class _Choice:
         self.calls = 0
         self.current: int | None = None
         self.ids: dict[int | None, str | None] = {}
+        self.halves = Halves()
 
     def begins(self, index: int | None, call_id: str, name: str) -> bool:
         """Whether a piece begins a new call.
@@ -141,7 +143,9 @@ class AnswerReader:
         still_open = [index for index, choice in self._choices.items() if not choice.finished]
         if not self._choices or (still_open and not self.done):
             raise cut_off()
-        return [self._finish(index, self._choices[index], "stop") for index in still_open]
+        if len(self._choices) < self._expected:
+            raise UpstreamError("The upstream gave fewer choices than were asked for.")
+        return [event for index in still_open for event in self._finish(index, self._choices[index], "stop")]
 
     def _object(self, payload: Mapping[str, Any], key: str) -> list[AgentEvent]:
         error = error_in(payload)
@@ -170,16 +174,20 @@ class AnswerReader:
             events = self._delta(delta, logprobs, index, choice)
         reason = wire.get("finish_reason")
         if isinstance(reason, str) and reason:
-            events.append(self._finish(index, choice, reason))
+            events += self._finish(index, choice, reason)
         return events
 
     def _delta(self, delta: Mapping[str, Any], logprobs: Any, index: int, choice: _Choice) -> list[AgentEvent]:
         events: list[AgentEvent] = []
-        reasoning = _text(delta.get("reasoning_content") or delta.get("reasoning"))
+        join = choice.halves.join
+        reasoning = join("reasoning", _string(delta.get("reasoning_content") or delta.get("reasoning")))
         if reasoning:
             events.append(ReasoningDelta(reasoning, choice=index))
         calls = list(_objects(delta.get("tool_calls")))
-        text, refusal = _text(delta.get("content")), _text(delta.get("refusal"))
+        text = join("content", _string(delta.get("content")))
+        refusal = join("refusal", _string(delta.get("refusal")))
+        if choice.halves:
+            self._usual.forget()  # What comes next is not read as usual.
         # Where a chunk holds reasoning or calls only, its log probabilities are theirs, and clients get none for them.
         of_text = self._tokens(logprobs, "content") if text or not (reasoning or calls) else None
         if text or of_text:
@@ -198,14 +206,16 @@ class AnswerReader:
             return None
         return tuple(_token(token) for token in _objects(logprobs[key]))
 
-    def _finish(self, index: int, choice: _Choice, reason: str) -> Finish:
+    def _finish(self, index: int, choice: _Choice, reason: str) -> list[AgentEvent]:
         if reason in _BROKEN_OFF:
             raise UpstreamError("The upstream broke the answer off.", code="upstream_cut_off")
         choice.finished = True
         self._usual.forget()
         mapped = _REASONS.get(reason, "stop")
         # A call that was forced ends with "stop" at some upstreams; clients look for the other word.
-        return Finish("tool_calls" if mapped == "stop" and choice.calls else mapped, index)
+        finish = Finish("tool_calls" if mapped == "stop" and choice.calls else mapped, index)
+        rest = choice.halves.rest("content")
+        return [TextDelta(rest, index), finish] if rest else [finish]
 
 
 def cut_off() -> UpstreamError:
@@ -219,19 +229,20 @@ def _call(wire: Mapping[str, Any], index: int, choice: _Choice) -> ToolCallDelta
     function = function if isinstance(function, dict) else {}
     number, call_id, name = _count(wire.get("index")), _text(wire.get("id")), _text(function.get("name"))
     arguments = function.get("arguments")
-    arguments = json.dumps(arguments) if isinstance(arguments, dict) else _text(arguments)
+    arguments = json.dumps(arguments) if isinstance(arguments, dict) else _string(arguments)
     if choice.begins(number, call_id, name):
         if not name:
             raise UpstreamError("The upstream sent a tool call without a name.")
         choice.calls += 1
         choice.current = number
         choice.ids[number] = call_id or None
+        arguments = choice.halves.join(choice.calls, arguments)
         return ToolCallDelta(choice.calls - 1, arguments, call_id or ids.new_call_id(), name, index)
     if not arguments:
         return None
     if number is not None and number != choice.current:
         raise UpstreamError("The upstream mixed the pieces of several tool calls.")
-    return ToolCallDelta(choice.calls - 1, arguments, choice=index)
+    return ToolCallDelta(choice.calls - 1, choice.halves.join(choice.calls, arguments), choice=index)
 
 
 def _parse(data: bytes) -> Mapping[str, Any]:
@@ -256,13 +267,19 @@ def _objects(value: Any) -> Iterable[Mapping[str, Any]]:
     return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
 
 
-def _text(value: Any) -> str:
-    """A string that UTF-8 can hold; empty for null and what is missing."""
+def _string(value: Any) -> str:
+    """A string, a piece of which a character may be cut through; empty for null and what is missing."""
     if value is None:
         return ""
     if not isinstance(value, str):
         raise UpstreamError("The upstream's answer is not understood.", code="upstream_protocol_error")
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    return value
+
+
+def _text(value: Any) -> str:
+    """A whole string that UTF-8 can hold; empty for null and what is missing."""
+    text = _string(value)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _count(value: Any) -> int | None:
