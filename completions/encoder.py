@@ -55,16 +55,20 @@ def finish_reason(reason: FinishReason, *, old_calls: bool) -> str:
 
 
 class ToolCallIndexes:
-    """Gives whole calls the next free index of their choice, after those that were streamed."""
+    """Numbers the calls of a choice as they begin, those that are streamed and those that come whole."""
 
     def __init__(self) -> None:
+        self._given: dict[tuple[int, int], int] = {}
         self._next: dict[int, int] = {}
 
     def of(self, event: ToolCallDelta | ToolCall) -> int:
         """The index under which this call goes out."""
         free = self._next.get(event.choice, 0)
-        index = event.index if isinstance(event, ToolCallDelta) else free
-        self._next[event.choice] = max(free, index + 1)
+        index = free
+        if isinstance(event, ToolCallDelta):
+            index = self._given.setdefault((event.choice, event.index), free)
+        if index == free:
+            self._next[event.choice] = free + 1
         return index
 
 
@@ -88,7 +92,7 @@ class ChatStreamEncoder(StreamEncoder):
         }
         self._include_usage = include_usage
         self._old_calls = old_calls
-        self._opened: set[int] = set()
+        self._opened = 0  # choices, in order
         self._indexes = ToolCallIndexes()
         self._frames: dict[int, tuple[bytes, bytes]] = {}
 
@@ -155,11 +159,12 @@ class ChatStreamEncoder(StreamEncoder):
         return self._role(choice) + self._chunk(choice, delta, logprobs=logprobs)
 
     def _role(self, choice: int) -> bytes:
-        """The first delta of a choice; nothing afterwards."""
-        if choice in self._opened:
-            return b""
-        self._opened.add(choice)
-        return self._chunk(choice, {"role": "assistant", "content": "", "refusal": None})
+        """The first delta of a choice, behind those of the choices before it, by whose order the official Python
+        client finds them; nothing afterwards.
+        """
+        first, self._opened = self._opened, max(self._opened, choice + 1)
+        delta = {"role": "assistant", "content": "", "refusal": None}
+        return b"".join(self._chunk(index, delta) for index in range(first, self._opened))
 
     def _chunk(
         self, choice: int, delta: dict[str, Any], *, finish_reason: str | None = None, logprobs: Any = None
@@ -189,6 +194,19 @@ class ChatStreamEncoder(StreamEncoder):
         return {"content": None, "refusal": None, key: logprobs_object(tokens)}
 
 
+class _Call:
+    """One tool call while it grows."""
+
+    def __init__(self, first: ToolCallDelta | ToolCall) -> None:
+        self._id = first.call_id
+        self._name = first.name
+        self.arguments: list[str] = []
+
+    def as_object(self) -> dict[str, Any]:
+        function = {"name": self._name, "arguments": "".join(self.arguments)}
+        return {"id": self._id, "type": "function", "function": function}
+
+
 class _Choice:
     """One choice of an answer while it grows."""
 
@@ -196,15 +214,15 @@ class _Choice:
         self.text: list[str] = []
         self.refusal: list[str] = []
         self.reasoning: list[str] = []
-        self.calls: dict[int, dict[str, Any]] = {}
-        self.content_logprobs: list[dict[str, Any]] | None = None
-        self.refusal_logprobs: list[dict[str, Any]] | None = None
+        self.calls: dict[int, _Call] = {}
+        self._logprobs: dict[str, list[dict[str, Any]]] = {}
 
     def add_call(self, index: int, event: ToolCallDelta | ToolCall) -> None:
-        call = self.calls.setdefault(
-            index, {"id": event.call_id, "type": "function", "function": {"name": event.name, "arguments": ""}}
-        )
-        call["function"]["arguments"] += event.arguments
+        self.calls.setdefault(index, _Call(event)).arguments.append(event.arguments)
+
+    def add_logprobs(self, key: str, tokens: tuple[TokenLogprob, ...] | None) -> None:
+        if tokens is not None:
+            self._logprobs.setdefault(key, []).extend(logprobs_object(tokens))
 
     def message(self, *, old_calls: bool) -> dict[str, Any]:
         text = "".join(self.text)
@@ -216,7 +234,7 @@ class _Choice:
         }
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
-        calls = [self.calls[index] for index in sorted(self.calls)]
+        calls = [call.as_object() for call in self.calls.values()]
         if calls and old_calls:
             message["function_call"] = calls[0]["function"]
         elif calls:
@@ -224,9 +242,7 @@ class _Choice:
         return message
 
     def logprobs(self) -> dict[str, Any] | None:
-        if self.content_logprobs is None and self.refusal_logprobs is None:
-            return None
-        return {"content": self.content_logprobs, "refusal": self.refusal_logprobs}
+        return {"content": None, "refusal": None, **self._logprobs} if self._logprobs else None
 
 
 class ChatBodyEncoder(BodyEncoder):
@@ -249,13 +265,11 @@ class ChatBodyEncoder(BodyEncoder):
             case TextDelta():
                 choice = self._choice(event.choice)
                 choice.text.append(event.text)
-                if event.logprobs is not None:
-                    choice.content_logprobs = (choice.content_logprobs or []) + logprobs_object(event.logprobs)
+                choice.add_logprobs("content", event.logprobs)
             case RefusalDelta():
                 choice = self._choice(event.choice)
                 choice.refusal.append(event.text)
-                if event.logprobs is not None:
-                    choice.refusal_logprobs = (choice.refusal_logprobs or []) + logprobs_object(event.logprobs)
+                choice.add_logprobs("refusal", event.logprobs)
             case ReasoningDelta():
                 self._choice(event.choice).reasoning.append(event.text)
             case ToolCallDelta() | ToolCall():

@@ -64,6 +64,13 @@ SCENARIOS: dict[str, list[AgentEvent]] = {
         ToolCall("call_3", "place", "{}"),
         Finish("tool_calls"),
     ],
+    "a call in pieces between whole ones": [
+        ToolCall("call_1", "weather", "{}"),
+        ToolCallDelta(0, "[", "call_2", "time"),
+        ToolCallDelta(0, "]"),
+        ToolCall("call_3", "place", "{}"),
+        Finish("tool_calls"),
+    ],
     "choices that interleave": [
         TextDelta("a", choice=1),
         TextDelta("b"),
@@ -262,6 +269,14 @@ def test_choices_that_interleave_are_told_apart_by_their_index_and_each_ends_for
     assert [(index, reason) for index, _, reason in said if reason] == [(1, "tool_calls"), (0, "stop")]
 
 
+@pytest.mark.compliance("Chat Completions", "chunk.choices.index")
+def test_choices_begin_in_the_order_in_which_the_official_client_finds_them() -> None:
+    events: list[AgentEvent] = [TextDelta("a", choice=2), TextDelta("b"), Finish(), Finish(choice=1), Finish(choice=2)]
+    items = [chunk["choices"][0] for chunk in chunks(events)]
+    assert [item["index"] for item in items if "role" in item["delta"]] == [0, 1, 2]
+    assert [item["index"] for item in items] == [0, 1, 2, 2, 0, 0, 1, 2]
+
+
 @pytest.mark.compliance("Chat Completions", "chunk.choices.logprobs")
 def test_logprobs_belong_to_their_piece() -> None:
     items = [chunk["choices"][0] for chunk in chunks(SCENARIOS["logprobs"])]
@@ -288,6 +303,16 @@ def test_a_token_of_no_probability_is_said_in_json() -> None:
 def test_whole_calls_get_the_next_free_index() -> None:
     calls = body_of(SCENARIOS["whole calls after a piece"])["choices"][0]["message"]["tool_calls"]
     assert [call["id"] for call in calls] == ["call_1", "call_2", "call_3"]
+
+
+@pytest.mark.compliance("Chat Completions", "delta.tool_calls")
+def test_a_call_that_is_streamed_is_no_other_that_came_whole() -> None:
+    events = SCENARIOS["a call in pieces between whole ones"]
+    calls = body_of(events)["choices"][0]["message"]["tool_calls"]
+    found = [(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in calls]
+    assert found == [("call_1", "weather", "{}"), ("call_2", "time", "[]"), ("call_3", "place", "{}")]
+    deltas = [chunk["choices"][0]["delta"].get("tool_calls") for chunk in chunks(events)]
+    assert [delta[0]["index"] for delta in deltas if delta] == [0, 1, 1, 2]
 
 
 @pytest.mark.compliance("Chat Completions", "choices")
