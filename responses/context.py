@@ -71,7 +71,7 @@ async def recall(
                 raise InvalidValue(f"No item has the id {id_!r}.", param=f"input[{index}].id", code="item_not_found")
             room.take(sizes[id_], [found[id_]])
             raw[index] = found[id_]
-    own = [_with_id(item, run_id, number) for number, item in enumerate(raw, _FIRST_INPUT_ITEM)]
+    own = _with_ids(raw, run_id, known={item.get("id") for item in earlier})
     return ResponseContext(
         run_id=run_id,
         model=model,
@@ -87,34 +87,55 @@ def _raw_items(given: Any) -> list[Item]:
     """The input as a list; a string is one user message (Open Responses, "Items")."""
     if isinstance(given, str):
         return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
-    return [{"type": "message", **item} if "type" not in item and "role" in item else item for item in given or ()]
+    untyped = (
+        {**item, "type": "message"} if item.get("type") is None and "role" in item else item for item in given or ()
+    )
+    return list(untyped)
 
 
 _PREFIXES = {"function_call": "fc", "function_call_output": "fco", "reasoning": "rs", "compaction": "cmp"}
 
 
-def _with_id(item: Item, run_id: uuid.UUID, number: int) -> Item:
-    if isinstance(item.get("id"), str):
-        return item
-    return {**item, "id": ids.item_id(_PREFIXES.get(item.get("type", ""), "msg"), run_id, number)}
+def _with_ids(items: Iterable[Item], run_id: uuid.UUID, known: set[Any]) -> list[Item]:
+    """The items, each with an id that no other of the conversation has, also where a client sends one twice."""
+    named: list[Item] = []
+    for number, item in enumerate(items, _FIRST_INPUT_ITEM):
+        if not isinstance(item.get("id"), str) or item["id"] in known:
+            item = {**item, "id": ids.item_id(_PREFIXES.get(item.get("type", ""), "msg"), run_id, number)}
+        known.add(item["id"])
+        named.append(item)
+    return named
 
 
 def earlier_items(response: StoredResponse, principal: Principal) -> list[Item]:
-    """The items that came before a response's own."""
-    return _earlier(ids.response_id(response.previous), principal) if response.previous else []
+    """The items that came before a response's own, as far back as responses are still there."""
+    return _walk_back(response.previous, principal)[0] if response.previous else []
 
 
 def _earlier(previous: str, principal: Principal) -> list[Item]:
     """The items of a chain of responses: input and output of each, in order."""
+    first = parse_response_id(previous)
+    if first is None:
+        raise _not_found(previous)
+    items, gone = _walk_back(first, principal)
+    if gone is not None:
+        raise _not_found(previous if gone == first else ids.response_id(gone))
+    return items
+
+
+def _walk_back(last: uuid.UUID, principal: Principal) -> tuple[list[Item], uuid.UUID | None]:
+    """The items of the chain that ends with `last`, in order, and the response at which it is broken, if it is.
+
+    Raises:
+        InvalidValue: when it cannot be gone on from, or is too long.
+    """
     turns: list[list[Item]] = []
     room = Room("previous_response_id")
-    next_id = parse_response_id(previous)
-    if next_id is None:
-        raise _not_found(previous)
+    next_id: uuid.UUID | None = last
     while next_id is not None:
         turn: StoredResponse | None = responses_of(principal).filter(pk=next_id).first()
         if turn is None or len(turns) >= _MOST_TURNS:
-            raise _not_found(previous)
+            break
         if turn.status not in _CONTINUABLE:
             message = f"The response {ids.response_id(turn.id)!r} is {turn.status}: there is nothing to continue."
             raise InvalidValue(message, param="previous_response_id")
@@ -122,7 +143,7 @@ def _earlier(previous: str, principal: Principal) -> list[Item]:
         turns.append(items_of(turn))
         room.take(0, turns[-1])
         next_id = turn.previous
-    return [item for turn in reversed(turns) for item in turn]
+    return [item for turn in reversed(turns) for item in turn], next_id
 
 
 def items_of(response: StoredResponse) -> list[Item]:

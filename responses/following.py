@@ -16,6 +16,7 @@ from gateway_project.conf import gateway_settings
 from gateway_project.execution.supervisor import current_supervisor
 from gateway_project.transport import sse
 from gateway_project.transport.connection import Connection
+from gateway_project.transport.errors import APIError
 
 from .encoder import error_event
 from .lost import settle_if_lost
@@ -54,6 +55,16 @@ def is_followed(response_id: uuid.UUID) -> bool:
     return response_id in _listeners
 
 
+class ResponseDeleted(APIError):
+    """It was there when its stream began to be read."""
+
+    status = 404
+    code = "response_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("The response was deleted while its stream was read.", param="id")
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """What is new of a stream. `last` is the number of its last event."""
@@ -67,6 +78,10 @@ async def follow(response_id: uuid.UUID, after: int) -> AsyncGenerator[bytes, No
     """The events with a number above `after`, as they come, to the terminal one; then ``[DONE]``.
 
     A heartbeat comes where nothing else does.
+
+    Raises:
+        ResponseDeleted: when it is deleted before its end was read.
+        DatabaseAway: when the database does not answer.
     """
     heartbeat_seconds = gateway_settings().HEARTBEAT_SECONDS
     with _listening(response_id) as news:
@@ -147,6 +162,8 @@ def _piece(response_id: uuid.UUID, after: int) -> Piece:
     """What stands in the database behind `after`. The status is read first: its end comes with the last events."""
     alias = gateway_settings().DATABASE
     response = StoredResponse.objects.using(alias).filter(pk=response_id).only("status").first()
+    if response is None:
+        raise ResponseDeleted
     batches = StoredFrames.objects.using(alias).filter(response=response_id).order_by("first_number")
     # The batch that `after` lies in may go on behind it.
     start = batches.filter(first_number__lte=after + 1).order_by("-first_number").values_list("first_number", flat=True)
@@ -158,7 +175,7 @@ def _piece(response_id: uuid.UUID, after: int) -> Piece:
             if number > last:
                 fresh.append(frame + "\n\n")
                 last = number
-    return Piece("".join(fresh), last, response is not None and response.is_open)
+    return Piece("".join(fresh), last, response.is_open)
 
 
 @contextmanager

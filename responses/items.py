@@ -132,7 +132,7 @@ def _item_kind(value: Any) -> str:
     kind = value.get("type")
     if kind is None:
         kind = "message" if "role" in value else "item_reference" if "id" in value else None
-    return kind if kind in _KINDS else "unsupported"
+    return kind if isinstance(kind, str) and kind in _KINDS else "unsupported"
 
 
 InputItem = Annotated[
@@ -168,12 +168,14 @@ def conversation(given: str | Sequence[InputItem], *, skipped: int = 0) -> tuple
 class _Turns:
     """The turns of a conversation while it is read.
 
-    Calls go to the assistant's turn they stand in, so that parallel calls and the text before them are one message.
+    Calls go to the assistant's turn they stand in, so that parallel calls and the text around them are one message:
+    between calls and their results no model takes another.
     """
 
     def __init__(self) -> None:
         self._turns: list[tuple[Message, list[RequestedToolCall]]] = []
         self._asked: set[str] = set()
+        self._room = compaction.room()
 
     def messages(self) -> tuple[Message, ...]:
         return tuple(replace(message, tool_calls=tuple(calls)) if calls else message for message, calls in self._turns)
@@ -187,7 +189,7 @@ class _Turns:
             case FunctionCallOutputItem():
                 self._result(item, where)
             case CompactionItem():
-                self._say(compaction.opened(item.encrypted_content, where))
+                self._say(compaction.opened(item.encrypted_content, where, self._room))
             case ReferenceItem():
                 raise InvalidValue(f"No item has the id {item.id!r}.", param=f"{where}.id", code="item_not_found")
             case ReasoningItem():
@@ -198,7 +200,11 @@ class _Turns:
                 assert_never(item)
 
     def _say(self, message: Message) -> None:
-        self._turns.append((message, []))
+        if message.role == "assistant" and self._turns and self._turns[-1][1]:
+            before, calls = self._turns[-1]
+            self._turns[-1] = replace(before, content=(*before.content, *message.content)), calls
+        else:
+            self._turns.append((message, []))
 
     def _call(self, item: FunctionCallItem) -> None:
         self._asked.add(item.call_id)

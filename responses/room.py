@@ -7,7 +7,7 @@ from gateway_project.conf import gateway_settings
 from gateway_project.transport.errors import InvalidValue
 
 _BODIES = 4
-"""As much as so many bodies may hold: all of it is in memory at a time, and is sent to the agent."""
+"""All of it is in memory at a time, and is sent to the agent."""
 _PARTS = 50_000
 """Items, and parts of their content: to check and convert so many takes about half a second."""
 
@@ -17,11 +17,13 @@ class Room:
 
     Args:
         param: the field that names what is brought back.
+        bodies: as much as so many bodies may hold; four, where nothing is said.
     """
 
-    def __init__(self, param: str) -> None:
+    def __init__(self, param: str, *, bodies: int | None = None) -> None:
+        self.characters = (bodies or _BODIES) * gateway_settings().LIMITS.BODY_BYTES
+        """Of JSON: how many there is still room for."""
         self._param = param
-        self._characters = _BODIES * gateway_settings().LIMITS.BODY_BYTES
         self._parts = _PARTS
 
     def take(self, characters: int, items: Iterable[dict[str, Any]] = ()) -> None:
@@ -30,9 +32,9 @@ class Room:
         Raises:
             InvalidValue: when there is none.
         """
-        self._characters -= characters
+        self.characters -= characters
         self._parts -= sum(map(_parts, items))
-        if self._characters < 0 or self._parts < 0:
+        if self.characters < 0 or self._parts < 0:
             raise InvalidValue("The conversation that this refers to is too long to go on with.", param=self._param)
 
 

@@ -1,6 +1,8 @@
 """The outlet of a response on a WebSocket: the events of its stream, each in one text frame."""
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
 from gateway_project.agents.events import AgentEvent
@@ -18,15 +20,19 @@ class SocketOutlet:
 
     Args:
         keeper: keeps the answer too.
+        marks: what every frame has besides its event.
     """
 
-    def __init__(self, socket: Socket, builder: ResponseBuilder, keeper: Keeper | None) -> None:
+    def __init__(
+        self, socket: Socket, builder: ResponseBuilder, keeper: Keeper | None, *, marks: Mapping[str, Any] | None = None
+    ) -> None:
         self.stats = OutletStats()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when nothing more comes of this response."""
         self._socket = socket
         self._builder = builder
         self._keeper = keeper
+        self._marks = marks or {}
         self._sent_before = socket.bytes_sent
         self._events = 0
         self._opened = False
@@ -100,7 +106,7 @@ class SocketOutlet:
 
     async def _send(self, events: list[WireEvent]) -> None:
         for event in events:
-            if not await self._socket.write(event):
+            if not await self._socket.write({**event, **self._marks}):
                 break
         self.stats.bytes = self._socket.bytes_sent - self._sent_before
 

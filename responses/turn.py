@@ -12,7 +12,7 @@ from gateway_project.execution.active_run import ActiveRun
 from gateway_project.execution.supervisor import current_supervisor
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import AbortCause
-from gateway_project.transport.errors import UnsupportedParameter, told
+from gateway_project.transport.errors import InvalidValue, UnsupportedParameter, told
 from gateway_project.transport.intake import Work
 from gateway_project.transport.socket import Socket, error_frame
 
@@ -30,7 +30,7 @@ _OF_HTTP_ONLY = ("stream", "stream_options", "background")
 
 
 class Turn(ResponseIntake):
-    """A response that is made on a socket.
+    """A response that is made on a socket. All its frames carry the `stream_id` that its message had, if any.
 
     Args:
         scope: of the handshake.
@@ -49,6 +49,7 @@ class Turn(ResponseIntake):
         self.scope = scope
         self.principal = principal
         self.payload = payload
+        self._lane = {"stream_id": payload.pop("stream_id")} if isinstance(payload.get("stream_id"), str) else {}
         self.run_id = ids.new_run_id()
         self.received_at = clock.now()
         self.run: ActiveRun | None = None
@@ -69,7 +70,7 @@ class Turn(ResponseIntake):
             self._launch(await self._take(), socket)
         except Exception as error:  # noqa: BLE001 (the last one who can still answer)
             self.refuse(error)
-            await socket.write(error_frame(told(error, self.run_id)))
+            await socket.write({**error_frame(told(error, self.run_id)), **self._lane})
 
     async def ended(self) -> None:
         """Wait until nothing more comes of it."""
@@ -116,13 +117,17 @@ class Turn(ResponseIntake):
         keeper = None
         if stores(work.request):
             keeper = AnswerKeeper(supervisor, self._builder, self._stored(work, StoredStatus.COMPLETED))
-        self._outlet = SocketOutlet(socket, self._builder, keeper)
+        self._outlet = SocketOutlet(socket, self._builder, keeper, marks=self._lane)
         self.run = supervisor.start(work.record, work.asked, work.agent, self._outlet)
 
     def _check_transport(self) -> None:
         for name in _OF_HTTP_ONLY:
             if name in self.payload:
                 raise UnsupportedParameter(f"The parameter {name!r} has no place in a WebSocket message.", param=name)
+        if self.payload.get("stream_id") is not None:
+            raise InvalidValue("'stream_id' must be a string.", param="stream_id")
+        if self.payload.get("generate") is False:
+            raise UnsupportedParameter("A response that is not generated is not supported here.", param="generate")
 
     def _record(self, payload: Mapping[str, Any]) -> RunRecord:
         record = super()._record(payload)

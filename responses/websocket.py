@@ -115,7 +115,8 @@ class ResponsesSocket(SocketConsumer):
         if turns < _MOST_WAITING:
             return Turn(self.scope, self.principal, payload)
         # Of what is refused anyway no more is kept than its record needs.
-        little: dict[str, Any] = {name: payload[name] for name in ("model", "previous_response_id") if name in payload}
+        names = ("model", "previous_response_id", "stream_id")
+        little: dict[str, Any] = {name: payload[name] for name in names if name in payload}
         return Turn(self.scope, self.principal, little, refusal=_LineIsFull())
 
     async def _answer(self) -> None:

@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from gateway_project.agents.request import Message, RefusalPart, RequestedToolCall, TextPart
 from gateway_project.transport.errors import UnsupportedParameter
 from responses import compaction
+from tests.e2e.config import CONFIG
 from tests.responses.asking import CALL, RESULT, asked, refusal, user
 
 
@@ -86,6 +88,18 @@ def test_calls_with_a_result_between_them_are_two_assistant_messages() -> None:
     assert [message.role for message in messages] == ["assistant", "tool", "assistant"]
 
 
+@pytest.mark.compliance("Open Responses", "FunctionCallItemParam")
+def test_text_behind_calls_stays_in_their_message_since_results_must_follow_it() -> None:
+    said = {"role": "assistant", "content": "One moment."}
+    messages = asked(input=[{**said, "content": "Looking."}, CALL, said, RESULT, said]).messages
+    assert [(message.role, message.text) for message in messages] == [
+        ("assistant", "Looking.One moment."),
+        ("tool", "sunny"),
+        ("assistant", "One moment."),
+    ]
+    assert [len(message.tool_calls) for message in messages] == [1, 0, 0]
+
+
 @pytest.mark.compliance("Open Responses", "FunctionCallOutputItemParam")
 def test_a_result_may_come_in_parts() -> None:
     parts = [{"type": "input_text", "text": "sun"}, {"type": "input_text", "text": "ny"}]
@@ -131,6 +145,13 @@ def test_items_that_are_not_supported_are_refused_by_name(item: dict[str, Any]) 
     assert item["type"] in error.message
 
 
+@pytest.mark.compliance("Open Responses", "ItemParam")
+@pytest.mark.parametrize("kind", [[], {}, ["message"], 1, True, 1.5])
+def test_what_is_no_name_of_a_type_is_refused(kind: Any) -> None:
+    error = refusal(input=[{"type": kind, "role": "user", "content": "x"}])
+    assert (error.status, error.param) == (400, "input[0].type")
+
+
 @pytest.mark.compliance("Open Responses", "ItemReferenceParam")
 @pytest.mark.parametrize("reference", [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_1"}])
 def test_a_reference_to_nothing_is_told(reference: dict[str, Any]) -> None:
@@ -151,3 +172,15 @@ def test_a_compaction_that_was_not_made_here_is_refused(forge: str) -> None:
     content = forge.format(sealed=compaction.sealed("x"))
     error = refusal(input=[{"type": "compaction", "encrypted_content": content}])
     assert (error.code, error.param) == ("invalid_value", "input[0].encrypted_content")
+
+
+@pytest.mark.compliance("Open Responses", "CompactionSummaryItemParam")
+@override_settings(GATEWAY=CONFIG | {"LIMITS": {"BODY_BYTES": 10_000}})
+def test_compactions_are_together_no_larger_than_a_body_may_be_however_small_they_come() -> None:
+    def compacted(*lengths: int) -> list[dict[str, Any]]:
+        return [{"type": "compaction", "encrypted_content": compaction.sealed("a" * length)} for length in lengths]
+
+    assert len(asked(input=compacted(4000, 4000)).messages) == 2
+    for lengths in ((100_000_000,), (4000, 4000, 4000)):
+        error = refusal(input=compacted(*lengths))
+        assert (error.code, error.param) == ("invalid_value", "input")

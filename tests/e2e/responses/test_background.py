@@ -72,6 +72,22 @@ def test_its_client_may_stream_it_and_leave(gateway: Gateway) -> None:
     assert (row["status"], row["abort_cause"], row["output_tokens"]) == ("completed", "", 20)
 
 
+@pytest.mark.compliance("OpenAI Responses", "DELETE /responses/{response_id}", "ResponseErrorEvent")
+@pytest.mark.compliance("Open Responses", "error")
+def test_who_follows_it_when_it_is_deleted_is_told_so(gateway: Gateway) -> None:
+    begun = begin(gateway, "scripted/slow-3000x20ms")
+    follower = Client(gateway.port)
+    follower.send("GET", f"/v1/responses/{begun['id']}?stream=true", key=gateway.key)
+    follower.read_head()
+    chunks, stream = follower.read_chunks(), b""
+    while b"charlie" not in stream:
+        stream += next(chunks)
+    assert call(gateway, "DELETE", begun["id"]).status == 200
+    *_, last, error = events_of(stream + b"".join(chunks))
+    assert (error["type"], error["error"]["code"]) == ("error", "response_not_found")
+    assert error["sequence_number"] == last["sequence_number"]
+
+
 @pytest.mark.compliance("OpenAI Responses", "starting_after")
 @pytest.mark.compliance("Open Responses", "response.queued", "sequence_number")
 def test_its_stream_is_read_again_from_anywhere_and_followed_to_its_end(gateway: Gateway) -> None:

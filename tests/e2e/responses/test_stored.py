@@ -97,6 +97,39 @@ def test_the_input_can_be_listed_in_pages(gateway: Gateway) -> None:
         assert (reply.status, reply.json["error"]["param"]) == (400, param)
 
 
+@pytest.mark.compliance("OpenAI Responses", "GET /responses/{response_id}/input_items")
+def test_every_item_of_the_input_is_listed_once_however_its_client_names_it(gateway: Gateway) -> None:
+    first = answer_of(respond(gateway, "scripted/count-1", input="one"))
+    items = [
+        {"type": "item_reference", "id": first["output"][0]["id"]},
+        {"type": "message", "id": "msg_mine", "role": "user", "content": "two"},
+        {"type": None, "id": "msg_mine", "role": "user", "content": "three"},
+    ]
+    second = answer_of(respond(gateway, "scripted/count-1", input=items, previous_response_id=first["id"]))
+    listed: list[dict[str, Any]] = []
+    has_more = True
+    while has_more and len(listed) < 9:
+        after = f"&after={listed[-1]['id']}" if listed else ""
+        page = call(gateway, "GET", f"{second['id']}/input_items?order=asc&limit=1{after}").json
+        assert spec.faults(spec.OPENAI_RESPONSES, "ResponseItemList", page) == []
+        listed += page["data"]
+        has_more = page["has_more"]
+    assert [item["content"][0]["text"] for item in listed] == ["one", "alpha", "alpha", "two", "three"]
+    assert {item["type"] for item in listed} == {"message"}
+
+
+@pytest.mark.compliance("OpenAI Responses", "GET /responses/{response_id}/input_items")
+def test_what_is_left_of_an_input_is_listed_when_an_earlier_response_is_gone(gateway: Gateway) -> None:
+    first = answer_of(respond(gateway, "scripted/count-1", input="one"))
+    second = answer_of(respond(gateway, "scripted/count-1", input="two", previous_response_id=first["id"]))
+    third = answer_of(respond(gateway, "scripted/count-1", input="three", previous_response_id=second["id"]))
+    call(gateway, "DELETE", first["id"])
+    items = call(gateway, "GET", f"{third['id']}/input_items?order=asc").json["data"]
+    assert [item["content"][0]["text"] for item in items] == ["two", "alpha", "three"]
+    error = respond(gateway, "scripted/echo", previous_response_id=third["id"]).json["error"]
+    assert (error["code"], first["id"] in error["message"]) == ("previous_response_not_found", True)
+
+
 @pytest.mark.compliance("OpenAI Responses", "DELETE /responses/{response_id}")
 @pytest.mark.compliance("Open Responses", "previous_response_id")
 def test_what_is_deleted_is_gone(gateway: Gateway) -> None:

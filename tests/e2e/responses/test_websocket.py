@@ -97,6 +97,17 @@ def test_what_is_sent_at_once_is_answered_in_order_and_never_mixed(gateway: Gate
         assert len(texts(read(events)).split()) == words
 
 
+@pytest.mark.compliance("OpenAI Responses", "stream_id")
+def test_what_belongs_to_a_stream_of_the_clients_says_so_errors_too(gateway: Gateway) -> None:
+    client = opened(gateway)
+    client.create("scripted/count-2", stream_id="left", generate=True)
+    client.create("nobody/x", stream_id="right")
+    client.create("scripted/count-1")
+    assert {event["stream_id"] for event in client.events()} == {"left"}
+    assert [(event["type"], event["stream_id"]) for event in client.events()] == [("error", "right")]
+    assert [event for event in client.events() if "stream_id" in event] == []
+
+
 def test_one_response_runs_at_a_time(gateway: Gateway) -> None:
     client = opened(gateway)
     for _ in range(3):
@@ -148,6 +159,8 @@ WRONG_BODIES: dict[str, tuple[dict[str, Any], int, str, str | None]] = {
     "no stream": ({"stream": False}, 400, "unsupported_parameter", "stream"),
     "stream options": ({"stream_options": {}}, 400, "unsupported_parameter", "stream_options"),
     "background": ({"background": False}, 400, "unsupported_parameter", "background"),
+    "nothing to be generated": ({"generate": False}, 400, "unsupported_parameter", "generate"),
+    "a stream without a name": ({"stream_id": 7}, 400, "invalid_value", "stream_id"),
     "a refused field": ({"conversation": "c"}, 400, "unsupported_parameter", "conversation"),
     "a wrong value": ({"temperature": 9}, 400, "invalid_value", "temperature"),
     "no such model": ({"model": "nobody/x"}, 404, "model_not_found", "model"),

@@ -78,7 +78,16 @@ REQUIREMENTS = (
         "GET /responses/{response_id}/input_items",
         "What the response answered, in pages, with ids, in the schema's own shape.",
     ),
-    Rule("DELETE /responses/{response_id}", "Then it is gone, cannot be continued, and is stopped if it still runs."),
+    Rule(
+        "DELETE /responses/{response_id}",
+        "Then it is gone, cannot be continued, and is stopped if it still runs; who follows it is told by an `error`.",
+    ),
+    Rule("stream_id", "Every event and error of a WebSocket's `response.create` that has one carries it."),
+    Rule(
+        "generate",
+        "False is refused by name.",
+        "It asks a model to get ready without an answer; there is nothing here that it would warm.",
+    ),
     Rule("GET /models", "What the key may use."),
     Rule("GET /models/{model}", "One of them; ids may have slashes."),
 )
