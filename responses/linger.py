@@ -47,6 +47,8 @@ class Linger:
         return row.values_list("followed_until", flat=True).first()
 
     def _decide(self, answer: "asyncio.Future[object]") -> None:
+        if is_followed(self._run.record.id):
+            return  # Who has come meanwhile will leave, and be heard.
         until = answer.result() if answer.exception() is None else None
         if isinstance(until, datetime):
             left = (until + timedelta(seconds=self._seconds) - clock.now()).total_seconds()

@@ -107,7 +107,8 @@ class ActiveRun:
         self._runs_on = False  # without its client, as configured
         self._ending = False  # the agent is done, the last bytes are on their way
         self._ended = False  # the end is in the journal's hands
-        self._cancels = 0
+        self._cancels = 0  # ours
+        self._stale_cancels = 0  # that the agent has swallowed before
         self._last_word: asyncio.Task[bool] | None = None
         self._timers = [loop.call_later(terms.timeout_seconds, self.abort, AbortCause.TIMEOUT)]
         self.task = loop.create_task(self._drive(), name=f"run:{record.id}")
@@ -128,7 +129,7 @@ class ActiveRun:
             return False
         self._progress.nobody_hears()
         if cause in CLIENT_IS_GONE:
-            self._outlet.gone(Aborted(cause, self._progress.usage))
+            self._let_go(cause)
         if self.signal.aborted:
             if cause not in CLIENT_IS_GONE:  # A client's leaving after it was told is no news.
                 self._notes.add(NoteKind.SECOND_CAUSE, f"{cause}: {reason}" if reason else cause, by=by)
@@ -140,6 +141,7 @@ class ActiveRun:
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(self._terms.grace_seconds, self._grace_is_over))
         if not self._ending:
+            self._stale_cancels = self.task.cancelling()
             self._cancels += 1
             self.task.cancel()
             if cause not in CLIENT_IS_GONE:
@@ -174,15 +176,16 @@ class ActiveRun:
             await self._run_agent()
         except asyncio.CancelledError:
             cancels = self.task.cancelling()
-            if self._cancels and cancels <= self._cancels:
+            if self._cancels and cancels <= self._cancels + self._stale_cancels:
                 # Only ours came back. Give them back, so that nobody takes this task for cancelled.
                 for _ in range(cancels):
                     self.task.uncancel()
             elif cancels:
+                await self._tasks.end()
                 raise  # Somebody else cancels this task: their wish stands.
             else:
                 self._error = AgentMisbehaved("The agent cancelled itself.")
-        except Exception as failure:  # noqa: BLE001 (the agent is foreign code: whatever it raises ends its run, not us)
+        except (Exception, BaseExceptionGroup) as failure:  # noqa: BLE001 (foreign code: what it raises ends its run, not us)
             self._failed(failure)
         if self.signal.aborted:
             await self._tasks.end()  # The agent has stopped when all that it started has.
@@ -208,7 +211,7 @@ class ActiveRun:
         change = StartRun(copy(self.record)) if self._row_made else InsertRun(copy(self.record))
         self._row_made = True
         if await self._host.write(change) is False:
-            raise AgentError("The run was closed while it waited.", code="run_closed", status=503)
+            raise AgentError("The run was closed, or started, while it waited.", code="run_closed", status=503)
 
     async def _prepare(self) -> None:
         """Get what the request refers to. In this task: an abort stops every download."""
@@ -300,10 +303,17 @@ class ActiveRun:
             logger.warning("run.unresponsive", extra={"run_id": self.record.id, "agent": self._agent.name})
             self._close(RunStatus.ABORTED, AbortOutcome.UNRESPONSIVE)
             return
-        self._outlet.gone(Aborted(AbortCause(self.record.abort_cause), self._progress.usage))
+        self._let_go(AbortCause(self.record.abort_cause))
         for saying in (self.task, self._last_word):
             if saying is not None and not saying.done():
                 saying.cancel()
+
+    def _let_go(self, cause: AbortCause) -> None:
+        """Tell the outlet that nobody listens. A fault of its own must not keep the agent running."""
+        try:
+            self._outlet.gone(Aborted(cause, self._progress.usage))
+        except Exception:
+            logger.exception("run.outlet_failed", extra={"run_id": self.record.id})
 
     def _settled(self, task: "asyncio.Task[None]") -> None:
         """The task has ended: decide the outcome. The task's own callback, so it is never missed."""
@@ -315,12 +325,21 @@ class ActiveRun:
         if not task.cancelled() and (failure := task.exception()) is not None:
             self._failed(failure)  # such as SystemExit, which is no Exception
         if task.cancelled() and not self.signal.aborted:
-            self._record_abort(AbortCause.SHUTDOWN, "", "")  # by nobody we know: the loop is being shut down
-            self.signal.set(AbortCause.SHUTDOWN)
-        if self._last_word is not None and not self._last_word.done():
+            self._cancelled_by_others()
+        elif self._last_word is not None and not self._last_word.done():
             self._last_word.add_done_callback(lambda _: self._close(*self._outcome()))
         else:
             self._close(*self._outcome())
+
+    def _cancelled_by_others(self) -> None:
+        """By nobody we know, as where the loop is shut down: the record comes first, then the client."""
+        self._record_abort(AbortCause.SHUTDOWN, "", "its task was cancelled by other code")
+        self.signal.set(AbortCause.SHUTDOWN)
+        self._close(*self._outcome())
+        loop = self.task.get_loop()
+        word = self._say(Aborted(AbortCause.SHUTDOWN, self._progress.usage))
+        self._last_word = loop.create_task(word, name=f"run:{self.record.id}:last-word")
+        loop.call_later(self._terms.grace_seconds, self._last_word.cancel)
 
     def _outcome(self) -> tuple[RunStatus, AbortOutcome | None]:
         """What became of a run whose task has ended."""
@@ -338,18 +357,26 @@ class ActiveRun:
         self._ended = True
         for timer in self._timers:
             timer.cancel()
-        stats = self._outlet.stats
-        fill_end(self.record, status, outcome, progress=self._progress, stats=stats, error=self._error)
-        if self._content is not None:  # In front: a run that has its end has its content, too.
-            self._content.hand_over(self._host.submit)
+        try:
+            self._hand_in_end(status, outcome)
+        finally:
+            self._host.ended(self)  # Whatever happens, it gives its place back.
+        details = {name: getattr(self.record, f"abort_{name}") or None for name in ("cause", "phase", "outcome")}
+        logger.info("run.finished", extra={"run_id": self.record.id, "status": status, **details})
+
+    def _hand_in_end(self, status: RunStatus, outcome: AbortOutcome | None) -> None:
+        try:
+            stats = self._outlet.stats
+            fill_end(self.record, status, outcome, progress=self._progress, stats=stats, error=self._error)
+            if self._content is not None:  # In front: a run that has its end has its content, too.
+                self._content.hand_over(self._host.submit)
+        except Exception:  # What cannot be told of the end must not cost the end itself, which stands there by now.
+            logger.exception("run.end_incomplete", extra={"run_id": self.record.id})
         # From here on nothing changes it but the task, if that goes on.
         record = self.record if self.task.done() else copy(self.record)
         self._end = self._host.submit(CloseRun(record) if self._row_made else InsertRun(record))
         if self._closed is not None:
             self._end.add_done_callback(self._end_is_written)
-        details = {name: getattr(self.record, f"abort_{name}") or None for name in ("cause", "phase", "outcome")}
-        logger.info("run.finished", extra={"run_id": self.record.id, "status": status, **details})
-        self._host.ended(self)
 
     def _end_is_written(self, _: "asyncio.Future[object]") -> None:
         if not self.closed.done():

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import assert_never
+from typing import assert_never, get_args
 
 from gateway_project import clock
+from gateway_project.agents.errors import AgentMisbehaved
 from gateway_project.agents.events import (
     AgentEvent,
     Finish,
@@ -18,12 +19,15 @@ from gateway_project.agents.events import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    UsageSource,
 )
 from gateway_project.agents.request import AgentRequest
 from gateway_project.runs.vocabulary import AbortPhase
 
 logger = logging.getLogger("gateway.run")
 
+_REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
+_SOURCES: tuple[UsageSource, ...] = get_args(UsageSource)
 _CHARACTERS_PER_TOKEN = 4
 _MOST_TOKENS = 2**31 - 1
 
@@ -49,7 +53,11 @@ class Progress:
                 self.observe(event)
 
     def observe(self, event: AgentEvent) -> None:
-        """Keep what matters of an event."""
+        """Keep what matters of an event.
+
+        Raises:
+            AgentMisbehaved: for a finish of no choice that was asked for, or with no reason that there is.
+        """
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
                 self._output(len(event.text))
@@ -58,9 +66,7 @@ class Progress:
             case Usage():
                 self._take_count(event)
             case Finish():
-                self._finishes[event.choice] = event.reason
-                if self.has_finished:
-                    self.phase = AbortPhase.FINISHING
+                self._take_finish(event)
             case ToolActivity() | MessagePhase():
                 pass
             case _:
@@ -100,10 +106,19 @@ class Progress:
         heard = self._characters if self._heard is None else self._heard
         return round(self.usage.output_tokens * heard / self._characters)
 
+    def _take_finish(self, finish: Finish) -> None:
+        reason = next((known for known in _REASONS if known == finish.reason), None)
+        if reason is None or type(finish.choice) is not int or not 0 <= finish.choice < self.request.choices:
+            raise AgentMisbehaved("The agent finished in a way that nobody knows.")
+        self._finishes[finish.choice] = reason
+        if self.has_finished:
+            self.phase = AbortPhase.FINISHING
+
     def _take_count(self, usage: Usage) -> None:
         """Believe the agent, unless what it says is no count that the record could hold."""
         counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
-        if all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in counts):
+        known = usage.source in _SOURCES
+        if known and all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in counts):
             self._reported = usage
         else:
             logger.warning("run.usage_ignored", extra={"run_id": self.request.run_id})

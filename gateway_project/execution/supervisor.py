@@ -81,7 +81,7 @@ class Supervisor:
     def start(
         self, record: RunRecord, request: AgentRequest, agent: Agent, outlet: Outlet, *, recorded: bool = False
     ) -> ActiveRun:
-        """Start a run, or queue it. Returns at once; the run is on its own from here.
+        """Start a run, or queue it. Returns at once; the run is on its own from here. One that is here already is it.
 
         Args:
             recorded: whether its row is there already, as `queued`.
@@ -89,6 +89,8 @@ class Supervisor:
         Raises:
             AgentError: 429 when the queue is full, 503 while the process drains. The caller records the refusal.
         """
+        if record.id in self.runs:
+            return self.runs[record.id]
         entry = self.settings.AGENTS[agent.name]
         if self.draining:
             raise _shutting_down()

@@ -111,8 +111,8 @@ def _close_after_a_look(end: RunRecord, connection: BaseDatabaseWrapper) -> bool
     """Where the row has a wish to abort, or an end, or is not there."""
     # Locked, so that no wish to abort is written between the look and the update.
     runs = Run.objects.using(connection.alias).select_for_update()
-    run = runs.only("status", "finished_at", *ABORT_COLUMNS).filter(pk=end.id).first()
-    if run is None or RunStatus(run.status) not in sources_of(RunStatus(end.status)):
+    run = runs.only("status", "worker", "finished_at", *ABORT_COLUMNS).filter(pk=end.id).first()
+    if run is None or RunStatus(run.status) not in sources_of(RunStatus(end.status)) or _runs_elsewhere(run, end):
         return _came_second(end, run, connection)
     end, note = _with_first_abort(end, run)
     batch = current_batch()
@@ -127,6 +127,11 @@ def _close_after_a_look(end: RunRecord, connection: BaseDatabaseWrapper) -> bool
     if closed and run.abort_requested_at is not None:
         seal_loose_notes(end.id, connection)
     return bool(closed)
+
+
+def _runs_elsewhere(run: Run, end: RunRecord) -> bool:
+    """Whether it runs in another process than the one that would end it: a queued run may be handed over twice."""
+    return run.status == RunStatus.RUNNING and run.worker != end.worker
 
 
 def _came_second(end: RunRecord, run: Run | None, connection: BaseDatabaseWrapper) -> bool:

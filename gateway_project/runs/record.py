@@ -248,6 +248,7 @@ def bare_end(record: RunRecord) -> RunRecord:
         id=record.id,
         status=record.status,
         endpoint=record.endpoint,
+        worker=record.worker,
         received_at=record.received_at,
         started_at=record.started_at,
         settled_at=record.settled_at,

@@ -1,13 +1,17 @@
 """What a foreign agent, a stuck client or a wrong count must not do to a run."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
+from gateway_project import clock
 from gateway_project.agents.events import Finish, TextDelta, ToolActivity, Usage
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
-from gateway_project.execution.outlet import Failed
+from gateway_project.execution import active_run
+from gateway_project.execution.outlet import Aborted, Failed
+from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
 from tests.execution.stage import Events, Stage, answer, forever, silent
 
@@ -126,3 +130,101 @@ async def test_an_agent_that_has_spoken_has_all_its_time() -> None:
     assert stage.host.ends == []
     stage.run.abort(AbortCause.CLIENT_DISCONNECT)
     await stage.end()
+
+
+async def test_a_usage_of_no_known_source_is_not_believed() -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        yield TextDelta("12345678")
+        yield Usage(700, 800, source="upstream")  # type: ignore[arg-type]
+        yield Finish("stop")
+
+    end = await Stage(script).end()
+    assert (end.status, end.input_tokens, end.output_tokens, end.usage_source) == ("completed", 2, 2, "estimated")
+
+
+@pytest.mark.parametrize("wrong", [Finish("done"), Finish("stop", 1), Finish("stop", -1), Finish("stop", None)])  # type: ignore[arg-type]
+async def test_a_finish_that_is_none_is_a_failure(wrong: Finish) -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        yield TextDelta("a")
+        yield wrong
+
+    stage = Stage(script)
+    assert (await stage.end()).status == RunStatus.FAILED
+    assert [type(result) for result in stage.outlet.results] == [Failed]
+
+
+async def test_what_cannot_be_told_of_an_end_does_not_cost_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_half(record: RunRecord, status: RunStatus, outcome: AbortOutcome | None, **more: object) -> None:
+        record.status, record.finished_at = status, clock.now()
+        raise ValueError("'upstream' is not a valid UsageSource")
+
+    monkeypatch.setattr(active_run, "fill_end", fill_half)
+    stage = Stage(answer)
+    assert (await stage.end()).status == RunStatus.COMPLETED
+    assert stage.host.over == [stage.run]
+
+
+async def test_an_outlet_that_fails_when_it_is_let_go_does_not_keep_the_agent_running() -> None:
+    def fail(result: object) -> None:
+        raise TypeError("expected str instance, bytes found")
+
+    stage = Stage(forever)
+    stage.outlet.gone = fail  # type: ignore[method-assign]
+    await stage.started()
+    await asyncio.sleep(0)
+    assert stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    assert (await stage.end()).abort_outcome == AbortOutcome.STOPPED
+
+
+async def test_a_client_is_told_when_other_code_cancels_the_run() -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        yield TextDelta("a")
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.Event().wait()
+
+    stage = Stage(script)
+    end = await stage.end()
+    assert (end.status, end.abort_outcome, end.abort_reason) == (
+        "aborted",
+        "stopped",
+        "its task was cancelled by other code",
+    )
+    async with asyncio.timeout(5):
+        await stage.outlet.ending.wait()
+    assert [type(result) for result in stage.outlet.results] == [Aborted]
+
+
+async def test_a_group_of_errors_that_is_no_exception_is_a_failure_like_others() -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        yield TextDelta("a")
+        raise BaseExceptionGroup("several", [GeneratorExit()])
+
+    stage = Stage(script)
+    assert (await stage.end()).status == RunStatus.FAILED
+    assert [type(result) for result in stage.outlet.results] == [Failed]
+
+
+async def test_a_cancel_that_the_agent_swallowed_before_hides_no_task_of_its_own() -> None:
+    others: list[asyncio.Task[None]] = []
+    swallowed = asyncio.Event()
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        others.append(asyncio.ensure_future(asyncio.sleep(3600)))
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # As a time-out of the old kind does, which does not give its own cancel back.
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        swallowed.set()
+        await asyncio.Event().wait()
+        yield TextDelta("never")
+
+    stage = Stage(script)
+    async with asyncio.timeout(5):
+        await swallowed.wait()
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    end = await stage.end()
+    assert (end.status, end.abort_cause, end.abort_outcome) == ("aborted", "client_disconnect", "stopped")
+    assert [task.cancelled() for task in others] == [True]

@@ -58,6 +58,17 @@ def test_a_queued_run_does_not_complete() -> None:
     assert close_run(aborted(record), connection) is True
 
 
+def test_a_run_that_runs_in_one_process_is_not_ended_by_another() -> None:
+    record = inserted(status=RunStatus.QUEUED, worker="a" * 32)
+    elsewhere = replace(record, status=RunStatus.RUNNING, worker="b" * 32)
+    assert StartRun(elsewhere).apply(connection) is True
+    here = replace(elsewhere, worker="c" * 32)
+    assert StartRun(here).apply(connection) is False
+    assert close_run(replace(completed(here), status=RunStatus.FAILED), connection) is False
+    assert Run.objects.get(pk=record.id).status == RunStatus.RUNNING
+    assert close_run(completed(elsewhere), connection) is True
+
+
 def test_a_closed_run_does_not_start() -> None:
     record = inserted(status=RunStatus.QUEUED)
     close_run(aborted(record), connection)
