@@ -70,9 +70,9 @@ class SocketOutlet:
             self._finish()
 
     def gone(self, result: Aborted) -> None:
-        """The client is gone: write nothing more."""
+        """Nobody listens, or not in time: write nothing more, and hang up."""
         self._closed = True
-        self._socket.lost()
+        self._socket.drop()
         self._finish()
 
     async def _send_changes(self, event: AgentEvent) -> None:

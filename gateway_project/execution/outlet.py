@@ -72,7 +72,10 @@ class Outlet(Protocol):
         """
 
     def gone(self, result: Aborted) -> None:
-        """Nobody listens any more: write nothing from now on. `result` is how the run ends for whoever asks later."""
+        """Nobody listens any more, or not in time: write nothing from now on, and let no connection stand open.
+
+        `result` is how the run ends for whoever asks later.
+        """
 
 
 def writer_to(outlet: Outlet) -> Write:

@@ -1,13 +1,25 @@
 """One connection: what was sent, what may still be sent, and whether the client is there."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from gateway_project.runs.vocabulary import AbortCause
 from gateway_project.transport.bounded import Bounded
 
 Headers = Iterable[tuple[bytes, bytes]]
 ASGISend = Callable[[Mapping[str, Any]], Awaitable[None]]
+ASGIReceive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+class ServerLine(Protocol):
+    """What a server whose remedies are installed lets us do with a connection besides ASGI."""
+
+    def cut(self) -> None:
+        """Close the connection at once, whatever waits to be sent."""
+
+    def unsent(self) -> int:
+        """How many bytes the kernel has not taken yet, as far as that is known."""
 
 
 class Line:
@@ -17,32 +29,58 @@ class Line:
         send: the ASGI ``send``. It may wait (back-pressure) and may raise `OSError` when the client is gone
             (ASGI specification, "Disconnected client").
         stall_seconds: how long one ``send`` may wait for a reader that does not read; None for ever.
-        cut: closes the connection at once, where the server can.
+        server: None for a server that can do no more than ASGI says.
     """
 
-    def __init__(
-        self, send: ASGISend, *, stall_seconds: float | None = None, cut: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, send: ASGISend, *, stall_seconds: float | None = None, server: ServerLine | None = None) -> None:
         self._send = send
         self._stall_seconds = stall_seconds
-        self._cut = cut
+        self._cut = None if server is None else server.cut
+        self._unsent = None if server is None else server.unsent
         self.on_lost: Callable[[AbortCause], object] | None = None
         """Told when writing finds that the client is gone, or stuck."""
         self.bytes_sent = 0
         self.is_lost = False
+        self._dropped: asyncio.Future[None] | None = None
 
     def lost(self) -> None:
         """The client is gone."""
         self.is_lost = True
 
+    def drop(self) -> None:
+        """Have no more to do with a client that may be there still, and that could wait for ever."""
+        self.lost()
+        if self._cut is not None:
+            self._cut()
+        elif self._dropped is not None and not self._dropped.done():
+            self._dropped.set_result(None)
+
+    def hearing(self, receive: ASGIReceive, last: Mapping[str, Any]) -> ASGIReceive:
+        """`receive`, which gives `last` when the line is dropped and the server cannot cut it.
+
+        The application then ends, and a server closes what was not brought to an end.
+        """
+        if self._cut is not None:
+            return receive
+        dropped = self._dropped = asyncio.get_running_loop().create_future()
+
+        async def receive_or_last() -> Mapping[str, Any]:
+            message = asyncio.ensure_future(receive())
+            try:
+                await asyncio.wait((message, dropped), return_when=asyncio.FIRST_COMPLETED)
+                return message.result() if message.done() else last
+            finally:
+                message.cancel()
+
+        return receive_or_last
+
     async def attempt(self, sending: Awaitable[object]) -> bool:
         """Await something that sends. Returns whether the client is still there."""
         try:
-            await Bounded(sending, self._stall_seconds)
+            await Bounded(sending, self._stall_seconds, self._unsent)
         except TimeoutError:
             self._give_up(AbortCause.SLOW_READER)
-            if self._cut is not None:
-                self._cut()
+            self.drop()
         except OSError:
             self._give_up(AbortCause.CLIENT_DISCONNECT)
         return not self.is_lost
@@ -66,9 +104,9 @@ class Connection(Line):
         common_headers: Headers = (),
         *,
         stall_seconds: float | None = None,
-        cut: Callable[[], None] | None = None,
+        server: ServerLine | None = None,
     ) -> None:
-        super().__init__(send, stall_seconds=stall_seconds, cut=cut)
+        super().__init__(send, stall_seconds=stall_seconds, server=server)
         self._common_headers = list(common_headers)
         self.status: int | None = None
         self.complete = False

@@ -42,9 +42,9 @@ class GatewayConsumer(DirectDispatch, AsyncHttpConsumer):
             send,
             self._common_headers(),
             stall_seconds=gateway_settings().SLOW_READER_SECONDS or None,
-            cut=server_request.cut if server_request is not None else None,
+            server=server_request,
         )
-        await self.listen(receive)
+        await self.listen(self.connection.hearing(receive, {"type": "http.disconnect"}))
 
     async def http_request(self, message: Mapping[str, Any]) -> None:
         """Answer, or say why not. A body is not read."""

@@ -93,11 +93,13 @@ class DirectOutlet:
                 raise
 
     def gone(self, result: Aborted) -> None:
-        """The client is gone: write nothing more."""
-        if not self._closed and self._keeper is not None and self._keeper.keeps_stream:
-            self._keeper.abandon(self._last_frames(result))
-        self._close()
-        self._connection.lost()
+        """Nobody listens, or not in time: write nothing more, and hang up."""
+        try:
+            if not self._closed and self._keeper is not None and self._keeper.keeps_stream:
+                self._keeper.abandon(self._last_frames(result))
+        finally:
+            self._close()
+            self._connection.drop()
 
     async def _send_result(self, result: RunResult) -> bool:
         if isinstance(self._encoder, BodyEncoder):

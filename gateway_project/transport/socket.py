@@ -5,27 +5,25 @@ from typing import Any, Protocol
 
 from gateway_project.agents.errors import AgentError
 from gateway_project.transport import sse
-from gateway_project.transport.connection import ASGISend, Headers, Line
+from gateway_project.transport.connection import ASGISend, Headers, Line, ServerLine
 from gateway_project.transport.errors import envelope, error_headers
 
 NORMAL = 1000
 GOING_AWAY = 1001
+ABNORMAL = 1006
 POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
 
 
-class ServerSocket(Protocol):
-    """What a server whose remedies are installed lets us do besides ASGI."""
+class ServerSocket(ServerLine, Protocol):
+    """What a server whose remedies are installed lets us do with a WebSocket besides ASGI."""
 
     def serve_gateway(self, message_bytes: int) -> None:
         """Take messages of so many bytes, and raise `OSError` in ``send`` when the client is gone."""
 
     async def wait_until_flushed(self) -> bool:
         """Wait until the kernel has all that was sent. False when the connection was lost before."""
-
-    def cut(self) -> None:
-        """Close the connection at once, whatever waits to be sent."""
 
 
 class Socket(Line):
@@ -38,7 +36,7 @@ class Socket(Line):
     def __init__(
         self, send: ASGISend, *, stall_seconds: float | None = None, server: ServerSocket | None = None
     ) -> None:
-        super().__init__(send, stall_seconds=stall_seconds, cut=server.cut if server is not None else None)
+        super().__init__(send, stall_seconds=stall_seconds, server=server)
         self._server = server
 
     async def accept(self, subprotocol: str | None, headers: Headers) -> None:

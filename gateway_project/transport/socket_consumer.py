@@ -13,7 +13,7 @@ from gateway_project.transport.caller import identify
 from gateway_project.transport.dispatch import DirectDispatch
 from gateway_project.transport.errors import told
 from gateway_project.transport.host import check_host, check_origin
-from gateway_project.transport.socket import Socket
+from gateway_project.transport.socket import ABNORMAL, Socket
 
 _KEY_PROTOCOL = "openai-insecure-api-key."
 """How pages send a key, since a browser lets them set no header (OpenAI's JavaScript clients)."""
@@ -35,7 +35,7 @@ class SocketConsumer(DirectDispatch):
         if server is not None:
             server.serve_gateway(gateway_settings().LIMITS.BODY_BYTES)
         self.socket = Socket(send, stall_seconds=gateway_settings().SLOW_READER_SECONDS or None, server=server)
-        await self.listen(receive)
+        await self.listen(self.socket.hearing(receive, {"type": "websocket.disconnect", "code": ABNORMAL}))
 
     async def websocket_connect(self, message: Mapping[str, Any]) -> None:
         """Let the caller in, or say why not."""

@@ -1,15 +1,17 @@
 """The promise under uvicorn and hypercorn, whose lifespan events and signals end the runs."""
 
 import signal
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from tests.e2e.abort.test_records import assert_aborted, open_run, run_ids
+from tests.e2e.abort.test_records import assert_aborted, let_the_agent_begin, open_run, run_ids
 from tests.e2e.config import CONFIG
-from tests.e2e.gateway import Gateway, Server, Store
+from tests.e2e.gateway import Gateway, Server, Store, manage
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, ask
 
@@ -92,6 +94,20 @@ def test_leaving_in_mid_stream_stops_the_agent(gateway: Gateway, route: Route, l
     run = open_run(gateway, seen)
     client.leave(leaving)
     assert_aborted(gateway.store.ended(run["id"]), "streaming")
+
+
+def test_one_who_does_not_read_that_he_is_stopped_does_not_wait_for_ever(gateway: Gateway, route: Route) -> None:
+    seen = run_ids(gateway)
+    reader = Client(gateway.port)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    reader.send("POST", route.path, key=gateway.key, body=route.body("scripted/count-900000", stream=True))
+    run = open_run(gateway, seen)
+    let_the_agent_begin(run, 1)
+    manage("cancelrun", str(run["id"]), env=gateway.env)
+    row = gateway.store.ended(run["id"])
+    assert (row["status"], row["abort_cause"], row["delivered"]) == ("aborted", "operator_cancelled", False)
+    with suppress(EOFError, ConnectionError):  # hypercorn has taken all of it, however slowly it is read.
+        reader.read_until(b"[DONE]")
 
 
 def test_the_applications_behind_the_endpoints_are_served(gateway: Gateway) -> None:

@@ -49,6 +49,9 @@ class Line:
     async def wait_until_flushed(self) -> bool:
         return self.flushed
 
+    def unsent(self) -> int:
+        return 0
+
     def cut(self) -> None:
         self.is_cut = True
 

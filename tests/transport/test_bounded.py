@@ -1,6 +1,7 @@
 """A wait with a deadline: nothing where there is nothing to wait for, and all that a time-out is otherwise."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -33,6 +34,17 @@ async def test_what_need_not_wait_sets_no_timer(monkeypatch: pytest.MonkeyPatch)
 async def test_what_waits_comes_to_its_end() -> None:
     assert await Bounded(later(0.01), 5) == "done"
     assert await Bounded(later(0.01), None) == "done"
+
+
+async def test_what_makes_progress_may_take_its_time() -> None:
+    left = iter(range(1000, 0, -1))
+    assert await Bounded(later(0.3), 0.1, lambda: next(left)) == "done"
+
+
+@pytest.mark.parametrize("left", [lambda: 7, iter(range(1000)).__next__])
+async def test_what_makes_none_may_not(left: Callable[[], int]) -> None:
+    with pytest.raises(TimeoutError):
+        await Bounded(later(60), 0.05, left)
 
 
 async def test_what_takes_too_long_is_cancelled() -> None:

@@ -49,6 +49,10 @@ class GatewaySocket(WebSocketProtocol):
         """Close the connection at once, whatever waits to be sent."""
         self.transport.abortConnection()
 
+    def unsent(self) -> int:
+        """How many bytes the kernel has not taken yet."""
+        return buffered(self.transport)
+
     # -- what the server asks -------------------------------------------------------------------------
 
     async def wait_for_reader(self, message: Mapping[str, Any]) -> bool:

@@ -7,12 +7,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from daphne.http_protocol import WebRequest
+from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES, Request
 from twisted.web.http_headers import Headers
 
 from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.transport.errors import BadFraming, BodyTooLarge
+from gateway_project.transport.servers.flow import buffered
 from gateway_project.transport.servers.requests import refusal
 
 _write = Request.write
@@ -42,6 +44,7 @@ class GatewayRequest(WebRequest):
         # Twisted would parse a form, which may take it seconds, for nobody: an ASGI application reads it by itself.
         self._parsePOSTFormSubmission = False
         self._received = 0
+        self._line = self.channel  # Twisted parts the two when the last part of the reply is written.
 
     def handle_reply(self, message: Mapping[str, Any]) -> None:
         """Write a part of the reply. What our consumers say is written by `_say`, everything else as daphne does."""
@@ -66,9 +69,18 @@ class GatewayRequest(WebRequest):
 
     def cut(self) -> None:
         """Close the connection at once, whatever waits to be sent."""
-        cut = getattr(getattr(self, "channel", None), "cut", None)  # HTTP/2 has another kind of channel.
+        cut = getattr(self._line, "cut", None)  # HTTP/2 has another kind of channel.
         if cut is not None:
             cut()
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: N802 (Twisted's name)
+        """The connection is gone. Twisted parts the two from its side only."""
+        super().connectionLost(reason)
+        self._line = None
+
+    def unsent(self) -> int:
+        """How many bytes the kernel has not taken yet, as far as that is known."""
+        return buffered(getattr(self._line, "transport", None))
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
         """Keep a piece of the body, unless the body is too large by now."""

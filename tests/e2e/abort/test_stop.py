@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import time
 
 import pytest
 
@@ -223,6 +224,25 @@ def test_one_that_does_not_take_its_whole_answer_is_given_up_too(make_gateway: M
     row = gateway.store.ended(run["id"], within=20)
     assert (row["status"], row["abort_outcome"]) == ("completed", "finished_first")
     assert (row["abort_cause"], row["delivered"]) == ("slow_reader", False)
+    with pytest.raises((EOFError, ConnectionError)):
+        reader.read_reply()
+
+
+def test_one_that_reads_slowly_and_steadily_gets_all_of_it(make_gateway: MakeGateway, route: Route) -> None:
+    gateway = make_gateway(SLOW_READER_SECONDS=2)
+    reader = Client(gateway.port)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    body = route.body("scripted/echo", stream=False, prompt="x" * 9 * 1024 * 1024)
+    reader.send("POST", route.path, key=gateway.key, body=body)
+    reply = reader.read_head()
+    left = int(reply.headers["content-length"]) - len(reader.buffer)
+    begun = time.monotonic()
+    while left:
+        left -= len(reader.socket.recv(min(left, 128 * 1024)))
+        time.sleep(0.03)
+    assert time.monotonic() - begun > 2
+    row = gateway.store.ended(reply.headers["x-request-id"])
+    assert (row["status"], row["abort_cause"], row["delivered"]) == ("completed", "", True)
 
 
 def test_a_reader_that_does_not_take_the_last_word_does_not_keep_its_run_open(

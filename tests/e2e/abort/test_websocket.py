@@ -227,6 +227,19 @@ def test_one_who_reads_slowly_is_not_taken_for_one_who_does_not_answer_a_ping(pi
     assert (row["status"], row["abort_cause"]) == ("aborted", "slow_reader")
 
 
+def test_one_who_does_not_read_that_he_is_stopped_is_hung_up_on(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway()
+    reader = opened(gateway)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    reader.create("scripted/count-900000")
+    run = open_run(gateway, set())
+    let_the_agent_begin(run, 1)
+    manage("cancelrun", str(run["id"]), env=gateway.env)
+    row = gateway.store.ended(run["id"])
+    assert (row["status"], row["abort_cause"], row["delivered"]) == ("aborted", "operator_cancelled", False)
+    assert reader.close_code() is None
+
+
 # -- somebody else stops it ---------------------------------------------------------------------------------
 
 
