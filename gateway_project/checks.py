@@ -1,21 +1,31 @@
 """System checks: a wrong setting is told at the start, with what may have been meant."""
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from gateway_project import conf
 from gateway_project.agents.base import Agent
+from gateway_project.execution.background import BackgroundBackend
+from gateway_project.path_checks import check_paths, is_class_of
 from gateway_project.runs.posting import MISSING_CLIENT, has_client
 
 _NEEDED_APPS = ("gateway_project.runs", "gateway_project.access")
+
+
+@register("gateway")
+def check_time_zones(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Check that the project's times know their zone, as those of the records do."""
+    if settings.USE_TZ:
+        return []
+    return [
+        Error("USE_TZ is False; the gateway's times have a time zone.", hint="Set USE_TZ = True.", id="gateway.E012")
+    ]
 
 
 @register("gateway")
@@ -36,11 +46,26 @@ def check_gateway(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
             messages += _check_backend(name, entry)
         if found.WEBHOOK.URLS and not has_client():
             messages.append(Error(f"GATEWAY['WEBHOOK']: {MISSING_CLIENT}", id="gateway.E011"))
-        for path in found.AUTHENTICATION:
-            messages += _check_import(path, "GATEWAY['AUTHENTICATION']", "gateway.E005")
-        for path in found.CONTENT_REDACTION:
-            messages += _check_import(path, "GATEWAY['CONTENT_REDACTION']", "gateway.E011")
+        messages += _check_paths(found)
     return messages
+
+
+def _check_paths(found: conf.GatewaySettings) -> Iterator[CheckMessage]:
+    yield from check_paths(
+        found.AUTHENTICATION,
+        "GATEWAY['AUTHENTICATION']",
+        "gateway.E005",
+        needed="class with a method 'authenticate'",
+        fits=lambda adapter: isinstance(adapter, type) and callable(getattr(adapter, "authenticate", None)),
+    )
+    yield from check_paths(found.CONTENT_REDACTION, "GATEWAY['CONTENT_REDACTION']", "gateway.E008", needed="function")
+    yield from check_paths(
+        [found.BACKGROUND],
+        "GATEWAY['BACKGROUND']",
+        "gateway.E009",
+        needed="BackgroundBackend class",
+        fits=is_class_of(BackgroundBackend),
+    )
 
 
 def _check_apps() -> Iterable[CheckMessage]:
@@ -58,29 +83,14 @@ def _check_apps() -> Iterable[CheckMessage]:
 
 def _check_backend(name: str, entry: conf.AgentSettings) -> Iterable[CheckMessage]:
     where = f"GATEWAY['AGENTS'][{name!r}]"
-    failed = list(_check_import(entry.BACKEND, f"{where}['BACKEND']", "gateway.E004"))
+    failed = list(
+        check_paths(
+            [entry.BACKEND], f"{where}['BACKEND']", "gateway.E004", needed="Agent class", fits=is_class_of(Agent)
+        )
+    )
     if failed:
         yield from failed
         return
-    backend = import_string(entry.BACKEND)
-    if not (isinstance(backend, type) and issubclass(backend, Agent)):
-        yield Error(f"{where}['BACKEND'] {entry.BACKEND!r} is no Agent class.", id="gateway.E004")
-        return
+    backend: type[Agent] = import_string(entry.BACKEND)
     for sentence in backend.check(entry.OPTIONS):
         yield Error(f"{where}['OPTIONS']: {sentence}", id="gateway.E006")
-
-
-def _check_import(path: str, where: str, id_: str) -> Iterable[CheckMessage]:
-    try:
-        conf.import_dotted(path, where)
-    except ImproperlyConfigured as error:
-        yield Error(str(error), hint=_nearest_name(path), id=id_)
-
-
-def _nearest_name(path: str) -> str | None:
-    """What may have been meant, if the module at least was found."""
-    module_path, _, name = path.rpartition(".")
-    module = sys.modules.get(module_path)
-    if module is None:
-        return None
-    return conf.did_you_mean(name, [word for word in vars(module) if not word.startswith("_")])

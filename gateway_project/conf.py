@@ -21,6 +21,9 @@ from gateway_project.content_modes import ContentMode
 from gateway_project.input_settings import INPUTS_ABOVE_ZERO, InputSettings, input_problems
 from gateway_project.webhook_settings import WEBHOOK_ABOVE_ZERO, WebhookSettings, webhook_problems
 
+AGENT_NAME_CHARACTERS = 64
+"""As many as a run's record has room for."""
+
 OnDisconnect = Literal["cancel", "finish", "linger"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -257,6 +260,9 @@ def _read_agent(reader: _Reader, name: Any, entry: Any) -> AgentSettings | None:
     if not isinstance(name, str) or not name or "/" in name:
         reader.complain(where, "an agent's name must be a string without '/'.")
         return None
+    if len(name) > AGENT_NAME_CHARACTERS:
+        reader.complain(where, f"an agent's name must have at most {AGENT_NAME_CHARACTERS} characters.")
+        return None
     if isinstance(entry, Mapping) and "BACKEND" not in entry:
         near = did_you_mean("BACKEND", [str(key) for key in entry])
         reader.complain(where, "needs a 'BACKEND' (a dotted path).", near and f"{near} is there, BACKEND is not.")
@@ -265,10 +271,12 @@ def _read_agent(reader: _Reader, name: Any, entry: Any) -> AgentSettings | None:
     if agent is None:
         return None
     word, _, seconds = agent.ON_DISCONNECT.partition(":")
-    valid = seconds.isdigit() if word == "linger" else (word in ("cancel", "finish") and not seconds)
+    valid = seconds.isdecimal() if word == "linger" else (word in ("cancel", "finish") and not seconds)
     if not valid:
-        near = did_you_mean(word, ["cancel", "finish", "linger"])
-        reader.complain(f"{where}['ON_DISCONNECT']", "must be 'cancel', 'finish' or 'linger:SECONDS'.", near)
+        hint = did_you_mean(word, ["cancel", "finish", "linger"])
+        if word == "linger":
+            hint = "Say for how many whole seconds, as in 'linger:60'."
+        reader.complain(f"{where}['ON_DISCONNECT']", "must be 'cancel', 'finish' or 'linger:SECONDS'.", hint)
         return None
     return agent
 

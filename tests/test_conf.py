@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
@@ -31,7 +32,10 @@ WRONG: list[tuple[Any, str, str | None]] = [
     ({"AGENTS": {"a": {"BACKEN": "x"}}}, "needs a 'BACKEND'", None),
     ({"AGENTS": {"a": SCRIPTED | {"OPTION": {}}}}, "is not a known key", "Did you mean 'OPTIONS'?"),
     ({"AGENTS": {"a/b": SCRIPTED}}, "without '/'", None),
-    ({"AGENTS": {"a": SCRIPTED | {"ON_DISCONNECT": "linger"}}}, "linger:SECONDS", "Did you mean 'linger'?"),
+    ({"AGENTS": {"a" * 65: SCRIPTED}}, "must have at most 64 characters", None),
+    ({"AGENTS": {"a": SCRIPTED | {"ON_DISCONNECT": "linger"}}}, "linger:SECONDS", "Say for how many whole seconds"),
+    ({"AGENTS": {"a": SCRIPTED | {"ON_DISCONNECT": "linger:²"}}}, "linger:SECONDS", "Say for how many whole seconds"),
+    ({"AGENTS": {"a": SCRIPTED | {"ON_DISCONNECT": "lingr:5"}}}, "linger:SECONDS", "Did you mean 'linger'?"),
     ({"AGENTS": {"a": SCRIPTED | {"ON_DISCONNECT": "cancle"}}}, "must be 'cancel'", "Did you mean 'cancel'?"),
     ({"AGENTS": {"support": SCRIPTED}, "DEFAULT_AGENT": "suport"}, "no agent", "Did you mean 'support'?"),
     ({"AGENTS": {"support": SCRIPTED}, "MODELS": {"m": "suport/x"}}, "no agent", "Did you mean 'support'?"),
@@ -72,7 +76,14 @@ def test_every_wrong_setting_is_told(raw: Any, message: str, hint: str | None) -
     settings, problems = conf.read(raw)
     assert settings is None
     assert message in problems[0].message
-    assert problems[0].hint == hint or hint is None
+    assert hint is None or hint in str(problems[0].hint)
+
+
+def test_an_agents_name_may_be_as_long_as_the_records_have_room_for() -> None:
+    columns = [field for model in apps.get_models() for field in model._meta.fields if field.name == "agent"]
+    assert {field.max_length for field in columns} == {conf.AGENT_NAME_CHARACTERS}
+    _, problems = conf.read({"AGENTS": {"a" * conf.AGENT_NAME_CHARACTERS: SCRIPTED}})
+    assert problems == []
 
 
 def test_zero_is_allowed_where_it_means_none_or_never() -> None:
@@ -116,6 +127,42 @@ def test_the_system_check_tells_them_too() -> None:
     with override_settings(GATEWAY={"AGENTS": {"a": {"BACKEND": "gateway_project.agents.scripted.ScriptdAgent"}}}):
         [error] = [message for message in run_checks(tags=["gateway"]) if message.id == "gateway.E004"]
     assert error.hint == "Did you mean 'ScriptedAgent'?"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "id_", "said"),
+    [
+        ({"BACKGROUND": "nowhere.Nothing"}, "gateway.E009", "cannot import 'nowhere.Nothing'"),
+        ({"BACKGROUND": "os.sep"}, "gateway.E009", "'os.sep' is no BackgroundBackend class."),
+        ({"AGENTS": {"a": {"BACKEND": "os.sep"}}}, "gateway.E004", "'os.sep' is no Agent class."),
+        ({"AUTHENTICATION": ["os.sep"]}, "gateway.E005", "'os.sep' is no class with a method 'authenticate'."),
+        ({"AUTHENTICATION": ["pathlib.Path"]}, "gateway.E005", "is no class with a method 'authenticate'."),
+        ({"CONTENT_REDACTION": ["os.sep"]}, "gateway.E008", "'os.sep' is no function."),
+        ({"RUN_VISIBILITY": "os.sep"}, "gateway.E007", "'os.sep' is no function."),
+        ({"API": {"THROTTLES": ["os.sep"]}}, "gateway.E007", "'os.sep' is no class."),
+    ],
+)
+def test_what_is_there_but_of_the_wrong_kind_is_told_too(wrong: dict[str, Any], id_: str, said: str) -> None:
+    with override_settings(GATEWAY={"AGENTS": {"a": SCRIPTED}} | wrong):
+        [error] = run_checks(tags=["gateway"])
+    assert error.id == id_
+    [key] = wrong
+    assert f"GATEWAY['{key}']" in error.msg
+    assert said in error.msg
+
+
+def test_a_permission_of_keys_that_no_model_declares_is_told_without_the_database() -> None:
+    names = ["gateway_runs.viewrun", "gateway_access.add_apikey", "gateway_runs.set_legal_hold", "auth.view_user"]
+    with override_settings(GATEWAY={"AGENTS": {"a": SCRIPTED}, "API": {"KEY_PERMISSIONS": names}}):
+        [warning] = run_checks(tags=["gateway"])
+    assert (warning.id, warning.hint) == ("gateway.W003", "Did you mean 'gateway_runs.view_run'?")
+    assert "'gateway_runs.viewrun'" in warning.msg
+
+
+def test_times_without_a_zone_are_told() -> None:
+    with override_settings(USE_TZ=False):
+        [error] = run_checks(tags=["gateway"])
+    assert (error.id, error.hint) == ("gateway.E012", "Set USE_TZ = True.")
 
 
 def test_a_process_does_not_run_with_wrong_settings() -> None:

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.contrib.auth import get_permission_codename
 from django.core import checks
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import get_resolver
 
-from gateway_project.conf import gateway_settings, import_dotted
+from gateway_project.conf import did_you_mean, gateway_settings
+from gateway_project.path_checks import check_paths
 
 _URLS = "gateway_project.review.urls"
 
@@ -22,12 +24,14 @@ def check_review(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
         settings = gateway_settings()
     except ImproperlyConfigured:
         return []  # gateway.E002 says it
-    messages: list[CheckMessage] = []
+    messages: list[CheckMessage] = [*_check_permissions(settings.API.KEY_PERMISSIONS)]
     if settings.RUN_VISIBILITY is not None:
-        messages += _check_paths([settings.RUN_VISIBILITY], "GATEWAY['RUN_VISIBILITY']")
+        narrow = [settings.RUN_VISIBILITY]
+        messages += check_paths(narrow, "GATEWAY['RUN_VISIBILITY']", "gateway.E007", needed="function")
     if find_spec("rest_framework") is not None:
         for key in ("AUTHENTICATION", "PERMISSIONS", "THROTTLES"):
-            messages += _check_paths(getattr(settings.API, key), f"GATEWAY['API'][{key!r}]")
+            paths = getattr(settings.API, key)
+            messages += check_paths(paths, f"GATEWAY['API'][{key!r}]", "gateway.E007", needed="class")
     elif _URLS in _included(get_resolver().url_patterns):
         messages.append(
             checks.Warning(
@@ -39,12 +43,25 @@ def check_review(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
     return messages
 
 
-def _check_paths(paths: Iterable[str], where: str) -> Iterator[CheckMessage]:
-    for path in paths:
-        try:
-            import_dotted(path, where)
-        except ImproperlyConfigured as error:
-            yield Error(str(error), id="gateway.E007")
+def _check_permissions(names: Iterable[str]) -> Iterator[CheckMessage]:
+    """A warning only: a shop may have made permissions by hand, and the database is not asked."""
+    declared = set(_declared_permissions())
+    for name in names:
+        if name not in declared:
+            yield checks.Warning(
+                f"GATEWAY['API']['KEY_PERMISSIONS']: no installed model declares {name!r}.",
+                hint=did_you_mean(name, declared),
+                id="gateway.W003",
+            )
+
+
+def _declared_permissions() -> Iterator[str]:
+    for model in apps.get_models():
+        options = model._meta
+        for action in options.default_permissions:
+            yield f"{options.app_label}.{get_permission_codename(action, options)}"
+        for codename, _ in options.permissions:
+            yield f"{options.app_label}.{codename}"
 
 
 def _included(patterns: Iterable[Any]) -> Iterator[str]:
