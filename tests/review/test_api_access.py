@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.core.checks import run_checks
 from django.test import Client
 from pytest_django import Settings
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
-from rest_framework.throttling import BaseThrottle
+from rest_framework.throttling import BaseThrottle, UserRateThrottle
 
 from gateway_project import ids
 from gateway_project.access.models import APIKey
@@ -211,6 +212,21 @@ class Never(BaseThrottle):
 
     def wait(self) -> float:
         return 7
+
+
+class TwoADay(UserRateThrottle):
+    """DRF's own way to count."""
+
+    rate = "2/day"
+
+
+def test_drfs_throttles_count_each_key_for_itself(operator: Client, settings: Settings) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"API": {"THROTTLES": [f"{__name__}.TwoADay"]}}
+    _, text = APIKey.objects.create_key("other", operate=True)
+    other = Client(headers={"Authorization": f"Bearer {text}"})
+    cache.clear()
+    assert [operator.get("/api/runs/").status_code for _ in range(3)] == [200, 200, 429]
+    assert [other.get("/api/runs/").status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_the_shops_own_classes_take_the_place_of_ours(operator: Client, make_run: MakeRun, settings: Settings) -> None:

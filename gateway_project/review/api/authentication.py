@@ -13,17 +13,20 @@ from gateway_project.conf import gateway_settings
 
 
 class Operator:
-    """Whom a key stands for: enough of Django's user to be asked for permissions. It is in no table."""
+    """Whom a key stands for: enough of Django's user to be asked for permissions. It is in no table.
+
+    Its `pk` is no user's: throttles count by it, so each key needs one of its own.
+    """
 
     is_authenticated = True
     is_active = True
     is_anonymous = False
     is_staff = False
     is_superuser = False
-    pk = None
 
     def __init__(self, key: APIKey) -> None:
         self.key = key
+        self.pk = f"api_key:{key.pk}"
 
     def __str__(self) -> str:
         return self.get_username()
