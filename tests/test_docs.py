@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import get_commands
 
 from gateway_project import conf, ids
 from gateway_project.agents.events import TextDelta
@@ -55,6 +59,36 @@ def test_the_agent_of_the_guide_runs() -> None:
         return [event async for event in parrot.run(request, AbortSignal())]
 
     assert asyncio.run(said())[:2] == [TextDelta("a "), TextDelta("b ")]
+
+
+WITHOUT_REVIEW = """
+from tests import settings
+settings.INSTALLED_APPS.remove("gateway_project.review")
+import django
+django.setup()
+from django.contrib import admin
+from django.core.management import get_commands, load_command_class
+admin.autodiscover()
+commands = get_commands()
+purge = load_command_class(commands["purgeruns"], "purgeruns").create_parser("manage.py", "purgeruns")
+ours = ("gateway_project.", "responses.")
+print(*(model.__name__ for model in admin.site._registry if model.__module__.startswith(ours)))
+print(*commands)
+print("--looks-older-than" in purge.format_help())
+"""
+
+
+def test_what_is_gone_without_the_review_app_stands_in_the_guide() -> None:
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    command = [sys.executable, "-c", WITHOUT_REVIEW]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages, commands, has_option = done.stdout.splitlines()
+    assert (set(pages.split()), has_option) == ({"APIKey", "StoredResponse"}, "False")
+    ours = {name for name, app in get_commands().items() if app == "gateway_project.review"}
+    assert ours.isdisjoint(commands.split())
+    [said] = re.findall(r"^- the commands (.*);$", (docs.DOCS / "adopting.md").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", said)) == ours
 
 
 def test_every_setting_stands_in_the_guide() -> None:
