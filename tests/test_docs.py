@@ -6,13 +6,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import get_commands
 
-from gateway_project import conf, ids
+from gateway_project import __version__, conf, ids
 from gateway_project.agents.events import TextDelta
 from gateway_project.agents.request import AgentRequest, Message, TextPart
 from gateway_project.agents.signal import AbortSignal
@@ -105,6 +107,21 @@ def test_every_setting_stands_in_the_guide() -> None:
             assert f"`{name}`" in page or f"`{name} " in page, name
 
 
+def test_the_guides_log_is_that_of_the_project_of_its_own() -> None:
+    [block] = blocks(docs.DOCS / "adopting.md", "python")
+    namespace: dict[str, Any] = {}
+    exec(block, namespace)
+    assert namespace["LOGGING"] == settings.LOGGING
+
+
+def test_the_readme_builds_this_version_and_names_every_extra() -> None:
+    page = (ROOT / "README.md").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert f"/channels_agent_gateway-{__version__}-py3-none-any.whl[" in page
+    [said] = re.findall(r"with the extras you need \(([^)]*)\)", page)
+    assert set(re.findall(r"`(\w+)`", said)) == set(extras) - {"project"}
+
+
 def test_the_guide_to_content_can_be_followed() -> None:
     settings, hook = blocks(docs.DOCS / "content.md", "python")
     namespace: dict[str, Any] = {}
@@ -139,8 +156,6 @@ def test_every_error_code_of_ours_stands_in_the_guide() -> None:
 
 
 def test_the_changelog_knows_this_version() -> None:
-    from gateway_project import __version__
-
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
