@@ -8,21 +8,27 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
-from django.conf import settings
+from django.contrib.auth.models import Permission, User
 from django.core.management import get_commands
+from django.test import Client
+from pytest_django import Settings
 
-from gateway_project import __version__, conf, ids
+from gateway_project import __version__, clock, conf, ids
+from gateway_project.access.models import APIKey
 from gateway_project.agents.events import TextDelta
 from gateway_project.agents.request import AgentRequest, Message, TextPart
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.execution.inputs.problems import CODES, InputError
 from gateway_project.input_settings import InputSettings
+from gateway_project.runs.models import Run
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
 from gateway_project.webhook_settings import WebhookSettings
 from tests import docs
+from tests.review.conftest import completed
 
 ROOT = docs.DOCS.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(docs.DOCS.glob("*.md"))]
@@ -107,7 +113,7 @@ def test_every_setting_stands_in_the_guide() -> None:
             assert f"`{name}`" in page or f"`{name} " in page, name
 
 
-def test_the_guides_log_is_that_of_the_project_of_its_own() -> None:
+def test_the_guides_log_is_that_of_the_project_of_its_own(settings: Settings) -> None:
     [block] = blocks(docs.DOCS / "adopting.md", "python")
     namespace: dict[str, Any] = {}
     exec(block, namespace)
@@ -129,6 +135,27 @@ def test_the_guide_to_content_can_be_followed() -> None:
     read, problems = conf.read(namespace["GATEWAY"])
     assert (problems, read is not None and read.AGENTS["hr"].CONTENT) == ([], "digest")
     assert namespace["redact_customers"]("of C-12345678.") == "of [redacted: customer]."
+
+
+@pytest.mark.django_db
+def test_the_guides_rule_of_whose_runs_may_be_seen_is_for_people_and_keys(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules: Any = ModuleType("shop.rules")
+    [block] = blocks(docs.DOCS / "api.md", "python")
+    exec(block, vars(rules))
+    monkeypatch.setitem(sys.modules, rules.__name__, rules)
+    settings.GATEWAY = settings.GATEWAY | {"RUN_VISIBILITY": rules.GATEWAY["RUN_VISIBILITY"]}
+    for label in ("web shop", "nina", "elsewhere"):
+        Run.objects.create(**completed(clock.now()) | {"principal_label": label})
+    _, text = APIKey.objects.create_key("web shop", operate=True)
+    key, person = Client(headers={"Authorization": f"Bearer {text}"}), Client()
+    nina = User.objects.create_user("nina")
+    nina.user_permissions.set(Permission.objects.filter(codename="view_run"))
+    person.force_login(nina)
+    for client, name in ((key, "web shop"), (person, "nina")):
+        [run] = client.get("/api/runs/").json()["results"]
+        assert run["principal"] == name
 
 
 def test_every_setting_and_code_of_inputs_stands_in_their_guide() -> None:
