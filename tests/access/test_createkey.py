@@ -57,6 +57,18 @@ def test_a_time_without_an_offset_is_utc() -> None:
     assert APIKey.objects.get().expires_at == datetime(year, 3, 1, 12, tzinfo=UTC)
 
 
+def test_a_name_is_taken_up_to_the_columns_end_without_blanks_around_it() -> None:
+    createkey(f" {'n' * 100} ")
+    assert APIKey.objects.get().name == "n" * 100
+
+
+@pytest.mark.parametrize(("name", "complaint"), [("", "blank"), (" ", "blank"), ("n" * 101, "at most 100 characters")])
+def test_what_is_no_name_is_refused_on_every_database(name: str, complaint: str) -> None:
+    with pytest.raises(CommandError, match=f"NAME: .*{complaint}"):
+        createkey(name)
+    assert not APIKey.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -163,3 +163,18 @@ def test_what_the_command_refuses(db: None, arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
         legalhold(*arguments)
     assert not LegalHold.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--principal", "k" * 25, "1", "--reason", "x"), "KIND: .* at most 24 characters"),
+        (("--principal", "api_key", "1" * 65, "--reason", "x"), "ID: .* at most 64 characters"),
+        (("--principal", "api_key", "1", "--reason", "x" * 501), "--reason: .* at most 500 characters"),
+        (("--principal", "api_key", "1", "--reason", " "), "--reason: .* blank"),
+    ],
+)
+def test_the_command_names_the_limit_on_every_database(db: None, arguments: tuple[str, ...], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        legalhold(*arguments)
+    assert not LegalHold.objects.exists()

@@ -14,12 +14,13 @@ from rest_framework.utils.urls import replace_query_param
 
 from gateway_project import clock
 from gateway_project.access.models import APIKey
-from gateway_project.conf import did_you_mean, gateway_settings
+from gateway_project.conf import AGENT_NAME_CHARACTERS, did_you_mean, gateway_settings
 from gateway_project.content_modes import ContentMode
 from gateway_project.review.api.authentication import Operator
 from gateway_project.review.api.shapes import MOST_LISTED, FlagField, MomentField, Refusal, TextField, shape_of
 from gateway_project.review.api.views import Operation, OperatorView
 from gateway_project.review.export import iso
+from gateway_project.runs.record import text_limits
 
 logger = logging.getLogger("gateway.api")
 
@@ -67,9 +68,9 @@ class KeyListQuery(serializers.Serializer[Any]):
 class KeyToMake(serializers.Serializer[Any]):
     """A key to be made."""
 
-    name = TextField(max_length=100, help_text="Whose key it is, as the auditor shall read it.")
+    name = TextField(max_length=text_limits(APIKey)["name"], help_text="Whose key it is, as the auditor shall read it.")
     agents = serializers.ListField(
-        child=TextField(max_length=64), required=False, default=list, help_text="None named: all."
+        child=TextField(max_length=AGENT_NAME_CHARACTERS), required=False, default=list, help_text="None named: all."
     )
     expires_at = MomentField(required=False, allow_null=True, default=None, end_of_day=True)
     operate = FlagField(required=False, default=False, help_text="It may use this API.")

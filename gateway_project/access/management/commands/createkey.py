@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from gateway_project import clock
 from gateway_project.access.models import APIKey
+from gateway_project.command_text import check_text
 from gateway_project.conf import did_you_mean, gateway_settings
 from gateway_project.content_modes import ContentMode
 
@@ -31,6 +32,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make the key and print it."""
+        name = check_text(APIKey, "name", options["name"].strip(), given_as="NAME")
         known = gateway_settings().AGENTS
         for agent in options["agent"]:
             if agent not in known:
@@ -42,7 +44,7 @@ class Command(BaseCommand):
         if expires_at is not None and expires_at <= clock.now():
             raise CommandError("--expires lies in the past.")
         key, text = APIKey.objects.create_key(
-            options["name"],
+            name,
             agents=options["agent"],
             expires_at=expires_at,
             operate=options["operate"],

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from gateway_project.command_text import check_text
 from gateway_project.conf import gateway_settings
 from gateway_project.ids import parse_run_id
 from gateway_project.review.command_line import on_the_command_line
@@ -29,12 +30,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do what was asked."""
-        reason = options["reason"].strip()
         if options["run"] is None and options["principal"] is None and options["lift"] is None:
             self._list()
             return
-        if not reason or len(reason) > 500:
-            raise CommandError("Say the --reason, in 500 characters at most.")
+        reason = check_text(LegalHold, "reason", options["reason"].strip(), given_as="--reason")
         by = on_the_command_line()
         if options["lift"] is not None:
             if not lift_hold(options["lift"], by=by, reason=reason):
@@ -51,6 +50,8 @@ class Command(BaseCommand):
             kind, id_ = options["principal"]
             if not kind or not id_:
                 raise CommandError("Neither KIND nor ID may be empty.")
+            check_text(LegalHold, "principal_kind", kind, given_as="KIND")
+            check_text(LegalHold, "principal_id", id_, given_as="ID")
             return set_hold(kind=kind, principal_id=id_, by=by, reason=reason)
         run_id = parse_run_id(options["run"])
         if run_id is None:
