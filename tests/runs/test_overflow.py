@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from gateway_project import clock
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, Journal, JournalUnavailable, Note, Query, StartRun
@@ -53,6 +54,11 @@ async def hang(journal: Journal, *first: Change) -> Hanging:
         journal.submit(change)
     assert journal.waiting == CAPACITY
     return hanging
+
+
+def away(changes: object) -> None:
+    """The database is gone."""
+    raise OperationalError("server closed the connection unexpectedly")
 
 
 async def recover(journal: Journal, hanging: Hanging) -> None:
@@ -151,3 +157,43 @@ async def test_what_was_put_aside_is_there_for_the_next_if_the_process_dies_now(
     found.unlink()
     (tmp_path / "copy").rmdir()
     await recover(journal, hanging)
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["at first", "when the files have changed places"])
+async def test_what_a_dead_process_had_queued_is_written_before_what_it_had_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    journal = Journal("default", spill=tmp_path, capacity=CAPACITY, retry_seconds=0.01)
+    for _ in range(before):
+        hanging = await hang(journal)
+        journal.submit(CloseRun(ended(make_record())))
+        await recover(journal, hanging)
+    record = make_record()
+    hanging = await hang(journal, InsertRun(record))
+    assert await journal.write(CloseRun(ended(record)), within=5) is True, "an end on disk is an end"
+    monkeypatch.setattr(journal, "_apply", away)
+    hanging.released.set()
+    await until(lambda: not journal.waiting)
+    assert len(list(tmp_path.glob("*.spill"))) == 2
+    assert await asyncio.to_thread(journal.stop, 10)
+    following = Journal("default", spill=tmp_path, retry_seconds=0.01)
+    await following.write(Query(lambda connection: None), within=5)
+    assert (await Run.objects.aget(pk=record.id)).status == RunStatus.COMPLETED
+    assert await asyncio.to_thread(following.stop, 10)
+
+
+async def test_what_comes_after_a_stop_is_written_after_what_the_stop_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal("default", spill=tmp_path, capacity=CAPACITY, retry_seconds=0.01)
+    hanging = await hang(journal)
+    record = make_record()
+    journal.submit(InsertRun(record))  # Put aside.
+    journal.submit(InsertRun(make_record()))
+    monkeypatch.setattr(journal, "_apply", away)
+    stopping = asyncio.ensure_future(asyncio.to_thread(journal.stop, 10))
+    hanging.released.set()
+    assert await stopping
+    assert await journal.write(CloseRun(ended(record)), within=5) is True
+    assert await asyncio.to_thread(journal.stop, 10)
+    assert [type(changes[0]) for _, changes in orphans(tmp_path)] == [InsertRun, CloseRun]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from gateway_project.runs.journal.changes import Change
 from gateway_project.runs.journal.entry import Entry, JournalUnavailable, Result, resolve
@@ -16,12 +17,13 @@ class Overflow:
     """What is younger than the queue. The journal's lock is held by whoever calls.
 
     Args:
-        spill: its file.
+        folder: where its files lie.
         fate: what is said of a change that is in a file, or else refused with the error given.
     """
 
-    def __init__(self, spill: Spill, fate: Fate) -> None:
-        self._spill = spill
+    def __init__(self, folder: Path, fate: Fate) -> None:
+        self._folder = folder
+        self._spill = Spill(folder)
         self._fate = fate
         self._late: list[Entry] = []  # What the disk refused as well; younger than the file.
 
@@ -50,12 +52,13 @@ class Overflow:
         late, self._late = self._late, []
         resolve(late, [self._fate(each.change, full) for each in late])
 
-    def turn_over(self, replayed: Spill) -> tuple[Spill, list[Entry]]:
-        """Give away the file and what is in memory, to be written in this order; begin anew with an empty file."""
-        full, self._spill = self._spill, replayed
+    def turn_over(self) -> tuple[Spill, list[Entry]]:
+        """Give away the file and what is in memory, to be written in this order; begin anew with a younger file."""
+        full, self._spill = self._spill, Spill(self._folder)
         late, self._late = self._late, []
         return full, late
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file; what may still come goes to a younger one."""
         self._spill.close()
+        self._spill = Spill(self._folder)

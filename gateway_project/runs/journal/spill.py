@@ -2,6 +2,9 @@
 
 A record is a line: the CRC-32 of the text, a space, the text (JSON). A tail torn by a crash is left out. The
 owner holds a lock on its file, so that another process knows a dead one's file from a living one's.
+
+A process can leave two: what is older than its queue, and what is younger. Their names sort in that order, in which
+they are adopted.
 """
 
 import fcntl
@@ -17,13 +20,14 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from functools import cache
 from io import FileIO
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args, get_type_hints
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
 
-from gateway_project import ids
+from gateway_project import clock, ids
 from gateway_project.runs.journal.changes import Change, CloseRun, InsertRun, Note, StartRun
 
 logger = logging.getLogger("gateway.journal")
@@ -59,11 +63,20 @@ def spill_folder(configured: str | None, alias: str) -> Path:
     return base / hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
+_STARTED_MS = clock.unix_ms()
+_numbers = count()
+
+
 class Spill:
-    """This process's file. Not made before it is needed, and removed when all of it is replayed."""
+    """This process's file. Not made before it is needed, and removed when all of it is replayed.
+
+    What goes into one is older than what goes into those that are constructed later, whichever file is made first.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # Not of the time: two can be constructed within a millisecond, and clocks are set back.
+        self._place = f"{os.getpid()}-{_STARTED_MS:013d}-{next(_numbers):06d}"
         self._path = folder
         self._file: FileIO | None = None
         self._read_to = 0
@@ -95,7 +108,7 @@ class Spill:
         """Begin a file. Its name is new each time, so that nobody takes it for one that he has found dead."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         while self._file is None:
-            self._path = self._folder / f"{os.getpid()}-{ids.uuid7().hex}.spill"
+            self._path = self._folder / f"{self._place}-{ids.uuid7().hex}.spill"
             file = FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600), "r+")
             fcntl.flock(file, fcntl.LOCK_EX)
             if self._path.exists():

@@ -72,7 +72,7 @@ class Journal:
         self._alias = alias
         self._spill_folder = spill or spill_folder(None, alias)
         self._spill = Spill(self._spill_folder)  # older than the queue
-        self._overflow = Overflow(Spill(self._spill_folder), self._fate_on_disk)  # younger than the queue
+        self._overflow = Overflow(self._spill_folder, self._fate_on_disk)  # younger than the queue, and so made later
         self._accept_spilled = accept_spilled
         self._lease_seconds = lease_seconds
         self._capacity = capacity
@@ -171,6 +171,8 @@ class Journal:
         with self._wake:
             over = self._stopping and not self._queue
             if over:
+                # What is submitted from now on is younger than what either of the two has left.
+                self._spill = Spill(self._spill_folder)
                 self._overflow.close()
                 self._thread = None
         return over
@@ -203,7 +205,7 @@ class Journal:
         """Go on with what was put aside, once all that was queued before it is written. The caller holds the lock."""
         if not self._overflow.pending or self._queue or self._spill.pending:
             return False
-        self._spill, late = self._overflow.turn_over(self._spill)
+        self._spill, late = self._overflow.turn_over()
         self._queue.extend(late)
         return True
 
