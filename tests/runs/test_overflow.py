@@ -131,6 +131,19 @@ async def test_a_disk_that_is_full_too_costs_no_end(
     assert await Run.objects.filter(status=RunStatus.COMPLETED).acount() == 2
 
 
+async def test_what_cannot_be_written_down_is_refused_to_whoever_awaits_it(journal: Journal) -> None:
+    running = make_record()
+    await journal.write(InsertRun(running), within=10)
+    hanging = await hang(journal)
+    note = journal.submit(Note(NoteRecord(run_id=running.id, at=clock.now(), kind=NoteKind.TOOL, text=object())))  # type: ignore[arg-type]
+    end = journal.submit(CloseRun(replace(ended(running), finish_reason=object())))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        await note
+    assert await end is True
+    await recover(journal, hanging)
+    assert (await Run.objects.aget(pk=running.id)).status == RunStatus.COMPLETED
+
+
 async def test_where_so_configured_runs_start_at_the_bound_too(tmp_path: Path) -> None:
     journal = Journal("default", spill=tmp_path, capacity=CAPACITY, retry_seconds=0.01, accept_spilled=True)
     hanging = await hang(journal)

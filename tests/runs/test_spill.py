@@ -8,6 +8,7 @@ import resource
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +315,35 @@ async def test_an_end_that_the_full_disk_refuses_waits_for_one_of_the_two(
     assert (await Run.objects.aget(pk=record.id)).status == RunStatus.COMPLETED
     await settle(journal)
     assert list(tmp_path.iterdir()) == []
+
+
+class Mood(Enum):
+    """What JSON cannot say."""
+
+    GOOD = "good"
+
+
+async def test_what_cannot_be_written_down_costs_only_itself_and_no_end(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = make()
+    odd, other = make_record(), make_record()
+    for record in (odd, other):
+        await journal.write(InsertRun(record), within=5)
+    journal.away = True
+    futures = [
+        journal.submit(CloseRun(replace(ended(odd), finish_reason=Mood.GOOD))),  # type: ignore[arg-type]
+        journal.submit(Note(NoteRecord(run_id=odd.id, at=clock.now(), kind=NoteKind.TOOL, text=Mood.GOOD))),  # type: ignore[arg-type]
+        journal.submit(CloseRun(ended(other))),
+    ]
+    async with asyncio.timeout(10):
+        first, note, last = await asyncio.gather(*futures, return_exceptions=True)
+    assert (first, type(note), last) == (True, TypeError, True)
+    assert caplog.messages.count("spill.end_reduced") == caplog.messages.count("journal.change_refused") == 1
+    journal.away = False
+    await settle(journal)
+    assert await Run.objects.filter(status=RunStatus.COMPLETED).acount() == 2
+    assert (await Run.objects.aget(pk=odd.id)).error_code == "record_refused"
 
 
 def test_databases_do_not_meet_in_one_file() -> None:

@@ -23,6 +23,7 @@ from gateway_project.runs.record import (
     RunRecord,
     adapted,
     assignments,
+    bare_end,
     insert_sql,
     is_untold,
     values,
@@ -153,6 +154,10 @@ class CloseRun:
 
     def apply(self, connection: BaseDatabaseWrapper) -> bool:
         return close_run(self.record, connection)
+
+    def bare(self) -> "CloseRun":
+        """The same end without whatever might be refused in it."""
+        return CloseRun(bare_end(self.record))
 
     @staticmethod
     def apply_all(changes: "Sequence[CloseRun]", connection: BaseDatabaseWrapper) -> list[bool]:

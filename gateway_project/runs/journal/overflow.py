@@ -1,7 +1,7 @@
 """Where changes go while the queue is full: into a file at once, or nowhere."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway_project.runs.journal.changes import Change
@@ -10,7 +10,7 @@ from gateway_project.runs.journal.spill import Spill, spillable
 
 logger = logging.getLogger("gateway.journal")
 
-Fate = Callable[[Change, JournalUnavailable], Result]
+Keep = Callable[[Spill, Sequence[Change], JournalUnavailable], list[Result]]
 
 
 class Overflow:
@@ -18,13 +18,13 @@ class Overflow:
 
     Args:
         folder: where its files lie.
-        fate: what is said of a change that is in a file, or else refused with the error given.
+        keep: writes changes to a file, or refuses them with the error given. Raises OSError.
     """
 
-    def __init__(self, folder: Path, fate: Fate) -> None:
+    def __init__(self, folder: Path, keep: Keep) -> None:
         self._folder = folder
         self._spill = Spill(folder)
-        self._fate = fate
+        self._keep = keep
         self._late: list[Entry] = []  # What the disk refused as well; younger than the file.
 
     @property
@@ -45,12 +45,12 @@ class Overflow:
             return
         self._late.append(entry)
         try:
-            self._spill.append(spillable([late.change for late in self._late]))
+            results = self._keep(self._spill, [late.change for late in self._late], full)
         except OSError as error:
             logger.error("journal.overflow_failed", extra={"error": str(error)})
             return
         late, self._late = self._late, []
-        resolve(late, [self._fate(each.change, full) for each in late])
+        resolve(late, results)
 
     def turn_over(self) -> tuple[Spill, list[Entry]]:
         """Give away the file and what is in memory, to be written in this order; begin anew with a younger file."""

@@ -86,17 +86,34 @@ class Spill:
         """Whether something waits in it."""
         return self._file is not None
 
-    def append(self, changes: Iterable[SpillableChange]) -> None:
+    def append(self, changes: Iterable[SpillableChange]) -> list[Exception | None]:
         """Write changes so that a crash or a power cut does not lose them.
+
+        Returns:
+            For each None, or why it can never be written. The others are.
 
         Raises:
             OSError: when the disk does not take them; nothing then counts as written.
         """
+        lines: list[bytes] = []
+        faults: list[Exception | None] = []
+        for change in changes:
+            try:
+                lines.append(_encode_end(change) if isinstance(change, CloseRun) else _encode(change))
+            except Exception as error:  # noqa: BLE001 (an agent may have put anything there)
+                faults.append(error)
+            else:
+                faults.append(None)
+        if lines:
+            self._write(b"".join(lines))
+        return faults
+
+    def _write(self, lines: bytes) -> None:
         file = self._file or self._open()
         end = file.seek(0, os.SEEK_END)
         try:
             # Unbuffered: what a full disk has refused must not come back with the next write.
-            left = memoryview(b"".join(map(_encode, changes)))
+            left = memoryview(lines)
             while left:
                 left = left[file.write(left) :]
             os.fsync(file.fileno())
@@ -208,6 +225,15 @@ def _set_aside(path: Path, line: bytes) -> Path:
     finally:
         os.close(handle)
     return aside
+
+
+def _encode_end(change: CloseRun) -> bytes:
+    """A run's end; with the bare minimum, where something in it cannot be written."""
+    try:
+        return _encode(change)
+    except Exception as error:  # noqa: BLE001 (as in `append`)
+        logger.error("spill.end_reduced", extra={"run": str(change.record.id), "error": type(error).__name__})
+        return _encode(change.bare())
 
 
 def _encode(change: SpillableChange) -> bytes:

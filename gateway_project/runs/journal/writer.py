@@ -30,7 +30,6 @@ from gateway_project.runs.journal.entry import Entry, JournalUnavailable, LeaseL
 from gateway_project.runs.journal.overflow import Overflow
 from gateway_project.runs.journal.spill import Spill, orphans, spill_folder, spillable
 from gateway_project.runs.lease import HoldLease, Sweep
-from gateway_project.runs.record import bare_end
 from gateway_project.runs.seals.chain import ChainWriter
 
 logger = logging.getLogger("gateway.journal")
@@ -72,7 +71,7 @@ class Journal:
         self._alias = alias
         self._spill_folder = spill or spill_folder(None, alias)
         self._spill = Spill(self._spill_folder)  # older than the queue
-        self._overflow = Overflow(self._spill_folder, self._fate_on_disk)  # younger than the queue, and so made later
+        self._overflow = Overflow(self._spill_folder, self._keep)  # younger than the queue, and so made later
         self._accept_spilled = accept_spilled
         self._lease_seconds = lease_seconds
         self._capacity = capacity
@@ -270,7 +269,7 @@ class Journal:
 
     def _salvage(self, change: Change, error: Exception) -> Result:
         """The database refuses this very change. A run's end is tried once more with the bare minimum."""
-        bare = CloseRun(bare_end(change.record)) if isinstance(change, CloseRun) else None
+        bare = change.bare() if isinstance(change, CloseRun) else None
         if bare is None or bare == change:
             return None, error
         return self._write([bare])[0]
@@ -279,22 +278,29 @@ class Journal:
 
     def _spill_batch(self, batch: Sequence[Entry], reason: Exception) -> list[Result]:
         """Bring into safety what must not be lost, and refuse the rest."""
+        unavailable = JournalUnavailable("the database does not answer")
+        unavailable.__cause__ = reason  # For operators; probes show the message to anybody.
         try:
-            if changes := spillable([entry.change for entry in batch]):
-                self._spill.append(changes)
+            return self._keep(self._spill, [entry.change for entry in batch], unavailable)
         except OSError as error:
             logger.error("journal.spill_failed", extra={"error": str(error)})
             time.sleep(self._retry_seconds)
             return []
-        unavailable = JournalUnavailable("the database does not answer")
-        unavailable.__cause__ = reason  # For operators; probes show the message to anybody.
-        return [self._fate_on_disk(entry.change, unavailable) for entry in batch]
 
-    def _fate_on_disk(self, change: Change, refusal: JournalUnavailable) -> Result:
-        """What is said of a change that is in a file now, or nowhere."""
+    def _keep(self, spill: Spill, changes: Sequence[Change], refusal: JournalUnavailable) -> list[Result]:
+        """Write to the file what must not be lost, and say what becomes of each. Raises OSError."""
+        faults = iter(spill.append(spillable(changes)))
+        return [
+            self._fate(change, next(faults), refusal) if spillable([change]) else (None, refusal) for change in changes
+        ]
+
+    def _fate(self, change: Change, fault: Exception | None, refusal: JournalUnavailable) -> Result:
+        """What is said of a change that is in a file now, unless it is at fault."""
+        if fault is not None:
+            _log_refused(change, fault)
+            return None, fault
         is_start = isinstance(change, InsertRun | StartRun)
-        accepted = spillable([change]) and (self._accept_spilled or not is_start)
-        return (True, None) if accepted else (None, refusal)
+        return (None, refusal) if is_start and not self._accept_spilled else (True, None)
 
     def _replay(self) -> None:
         """Write what waits in the spill file, in order."""
