@@ -4,9 +4,11 @@ import asyncio
 import errno
 import fcntl
 import json
+import os
 import resource
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -349,3 +351,87 @@ async def test_what_cannot_be_written_down_costs_only_itself_and_no_end(
 def test_databases_do_not_meet_in_one_file() -> None:
     assert spill_folder("/x", "default") == spill_folder("/x", "default")
     assert spill_folder("/x", "default").parent == Path("/x")
+
+
+async def adopt_nothing(make: Make, caplog: pytest.LogCaptureFixture) -> str:
+    """Start a journal that must find nothing to write; returns what its log says."""
+    await settle(make())
+    assert not await Run.objects.aexists()
+    assert "journal.adopted" not in caplog.messages
+    return next(str(vars(record)["error"]) for record in caplog.records if record.message == "spill.unreadable")
+
+
+def leave_run(folder: Path) -> Path:
+    """A dead one's file."""
+    left = Spill(folder)
+    left.append([InsertRun(make_record())])
+    left.close()
+    return next(folder.glob("*.spill"))
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
+async def test_what_lies_in_a_folder_that_others_may_write_to_is_not_adopted(
+    tmp_path: Path, make: Make, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
+    path = leave_run(tmp_path)
+    tmp_path.chmod(mode)
+    assert "chmod go-w" in await adopt_nothing(make, caplog)
+    assert path.exists()
+
+
+async def test_a_file_that_others_may_write_to_is_not_adopted(
+    tmp_path: Path, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave_run(tmp_path).chmod(0o620)
+    assert "chmod go-w" in await adopt_nothing(make, caplog)
+
+
+async def test_a_link_to_a_file_is_not_adopted(tmp_path: Path, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "x.orphan").symlink_to(leave_run(tmp_path / "elsewhere"))
+    await adopt_nothing(make, caplog)
+
+
+@pytest.mark.parametrize("whose", ["the folder", "the folder above", "the file"])
+async def test_what_belongs_to_another_user_is_not_adopted(
+    tmp_path: Path,
+    make: Make,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    whose: str,
+) -> None:
+    path = leave_run(tmp_path)
+    foreign = {"the folder": tmp_path, "the folder above": tmp_path.parent, "the file": path}[whose].stat().st_ino
+    for name in ("stat", "lstat", "fstat"):
+        monkeypatch.setattr(f"os.{name}", as_if_owned_by_another(foreign, getattr(os, name)))
+    monkeypatch.setattr("os.geteuid", lambda: 4711)
+    assert "Belongs to user 4712, not to 4711" in await adopt_nothing(make, caplog)
+    with pytest.raises(PermissionError, match="Belongs to user 4712") if whose != "the file" else nullcontext():
+        leave_run(tmp_path)
+
+
+def as_if_owned_by_another(inode: int, really: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+    """Tells of everything that it is ours, user 4711's, but of one thing that it is user 4712's."""
+
+    def told(*args: Any, **options: Any) -> os.stat_result:
+        found = really(*args, **options)
+        return os.stat_result((*found[:4], 4712 if found.st_ino == inode else 4711, *found[5:]))
+
+    return told
+
+
+def test_what_is_made_is_open_to_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        path = leave_run(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    assert [each.stat().st_mode & 0o777 for each in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]
+
+
+def test_a_record_is_not_set_aside_through_a_link(tmp_path: Path) -> None:
+    path = leave_run(tmp_path)
+    path.write_bytes(line_of(["InsertGone", {}]))
+    (tmp_path / "target").touch()
+    path.with_suffix(".unknown").symlink_to(tmp_path / "target")
+    assert list(orphans(tmp_path)) == []
+    assert (tmp_path / "target").read_bytes() == b""

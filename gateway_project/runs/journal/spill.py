@@ -5,13 +5,17 @@ owner holds a lock on its file, so that another process knows a dead one's file 
 
 A process can leave two: what is older than its queue, and what is younger. Their names sort in that order, in which
 they are adopted.
+
+What is adopted becomes part of the sealed records, so that a file counts only if nobody else can have written it.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import logging
 import os
+import stat
 import tempfile
 import uuid
 import zlib
@@ -22,7 +26,7 @@ from functools import cache
 from io import FileIO
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_args, get_type_hints
+from typing import Any, BinaryIO, Protocol, TypeVar, get_args, get_type_hints
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
@@ -123,7 +127,9 @@ class Spill:
 
     def _open(self) -> FileIO:
         """Begin a file. Its name is new each time, so that nobody takes it for one that he has found dead."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        _check_folder(self._folder)
         while self._file is None:
             self._path = self._folder / f"{self._place}-{ids.uuid7().hex}.spill"
             file = FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600), "r+")
@@ -144,7 +150,8 @@ class Spill:
 
     def waiting(self, most: int) -> tuple[list[SpillableChange], int]:
         """The first changes that are not replayed yet, and what to tell `replayed` when they are."""
-        return _read(self._path, self._read_to, most)
+        with self._path.open("rb") as file:
+            return _read(file, self._path, self._read_to, most)
 
     def replayed(self, offset: int) -> None:
         """Everything up to `offset` is in the database."""
@@ -161,15 +168,19 @@ def orphans(folder: Path) -> Iterator[tuple[Path, list[SpillableChange]]]:
     of them, also one that another process has begun to replay, since a change that is applied twice counts once.
     """
     try:
+        _check_folder(folder)
         for path in sorted(folder.glob("*.spill")):
             _disown(path)
         left = sorted(folder.glob("*.orphan"))
+    except FileNotFoundError:
+        return  # Nothing was ever spilled.
     except OSError as error:
         logger.error("spill.unreadable", extra={"path": str(folder), "error": str(error)})
         return
     for path in left:
         try:
-            changes, _ = _read(path, 0, None)
+            with _open_ours(path) as file:
+                changes, _ = _read(file, path, 0, None)
         except FileNotFoundError:
             continue  # Somebody else has replayed it.
         except OSError as error:
@@ -178,10 +189,53 @@ def orphans(folder: Path) -> Iterator[tuple[Path, list[SpillableChange]]]:
             yield path, changes
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder of somebody else's, or one that others may write to.
+
+    Of the folder above only the owner counts, who could replace this one: what others would put in its place is not
+    ours either. So a volume may lie there that several write to.
+
+    Raises:
+        PermissionError: which says what to do.
+    """
+    _check_owner(folder.parent, folder.parent.stat())
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise PermissionError(errno.EPERM, "Not a folder: remove it, or set another SPILL_DIR", str(folder))
+    _check_ours(folder, status)
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    if status.st_uid not in {os.geteuid(), 0}:
+        said = (
+            f"Belongs to user {status.st_uid}, not to {os.geteuid()}: run as that user, "
+            "or change the owner if you know what is in it, or set another SPILL_DIR"
+        )
+        raise PermissionError(errno.EPERM, said, str(path))
+
+
+def _check_ours(path: Path, status: os.stat_result) -> None:
+    _check_owner(path, status)
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        said = "Others may write to it: look at what is in it, then chmod go-w, or set another SPILL_DIR"
+        raise PermissionError(errno.EPERM, said, str(path))
+
+
+def _open_ours(path: Path) -> BinaryIO:
+    """Open a file that only we can have written. Raises OSError, as `_check_folder` does."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    try:
+        _check_ours(path, os.fstat(file.fileno()))
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
 def _disown(path: Path) -> None:
     """Rename the file if its owner is dead."""
     try:
-        with path.open("rb") as file:
+        with _open_ours(path) as file:
             # Shared: of several who do this none may take another for the living owner.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             path.rename(path.with_suffix(".orphan"))
@@ -191,34 +245,33 @@ def _disown(path: Path) -> None:
         logger.error("spill.unreadable", extra={"path": str(path), "error": str(error)})
 
 
-def _read(path: Path, offset: int, most: int | None) -> tuple[list[SpillableChange], int]:
+def _read(file: BinaryIO, path: Path, offset: int, most: int | None) -> tuple[list[SpillableChange], int]:
     """Changes from `offset` on, and the offset behind them. A damaged record ends the file.
 
     One that is whole but says nothing to this process, such as one of an app that is gone, is set aside.
     """
     changes: list[SpillableChange] = []
-    with path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            if most is not None and len(changes) >= most:
-                break
-            checksum, _, text = line.rstrip(b"\n").partition(b" ")
-            if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
-                logger.error("spill.damaged_tail", extra={"path": str(path), "offset": offset})
-                return changes, path.stat().st_size
-            try:
-                changes.append(_decode(text))
-            except (LookupError, TypeError, ValueError) as error:
-                aside = _set_aside(path, line)
-                logger.error("spill.unknown_record", extra={"path": str(aside), "error": repr(error)})
-            offset += len(line)
+    file.seek(offset)
+    for line in file:
+        if most is not None and len(changes) >= most:
+            break
+        checksum, _, text = line.rstrip(b"\n").partition(b" ")
+        if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
+            logger.error("spill.damaged_tail", extra={"path": str(path), "offset": offset})
+            return changes, path.stat().st_size
+        try:
+            changes.append(_decode(text))
+        except (LookupError, TypeError, ValueError) as error:
+            aside = _set_aside(path, line)
+            logger.error("spill.unknown_record", extra={"path": str(aside), "error": repr(error)})
+        offset += len(line)
     return changes, offset
 
 
 def _set_aside(path: Path, line: bytes) -> Path:
     """Keep a record for people to look at; it may stand there twice, as what is replayed may be replayed again."""
     aside = path.with_suffix(".unknown")
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
         os.write(handle, line)
         os.fsync(handle)
