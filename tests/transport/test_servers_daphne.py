@@ -10,6 +10,7 @@ import daphne.cli
 import daphne.http_protocol
 import daphne.server
 import pytest
+import twisted
 from daphne.http_protocol import HTTPFactory
 from daphne.management.commands.runserver import Command
 from daphne.ws_protocol import WebSocketFactory
@@ -99,8 +100,23 @@ def test_an_unknown_version_is_left_as_it_is_with_one_warning(
     assert vars(warning)["version"] == version
 
 
-def test_the_version_that_is_installed_is_a_known_one() -> None:
+@pytest.mark.usefixtures("bare_daphne")
+@pytest.mark.parametrize("version", ["22.4.0", "23.8.0", "24.3.0"])
+def test_daphne_on_an_older_twisted_is_left_as_it_is_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, version: str
+) -> None:
+    before = installed()
+    monkeypatch.setattr(twisted, "__version__", version)
+    remedy.install()
+    assert installed() == before
+    [warning] = caplog.records
+    assert (warning.levelname, warning.message) == ("WARNING", "daphne.old_twisted")
+    assert vars(warning)["version"] == version
+
+
+def test_the_versions_that_are_installed_are_known_ones() -> None:
     assert tuple(map(int, daphne.__version__.split(".")[:2])) in remedy.SUPPORTED
+    assert tuple(map(int, twisted.__version__.split(".")[:2])) >= remedy.TWISTED_SINCE
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from typing import Any
 import daphne.cli
 import daphne.http_protocol
 import daphne.server
+import twisted
 from daphne.access import AccessLogGenerator
 from daphne.http_protocol import HTTPFactory
 from daphne.server import Server
@@ -37,6 +38,9 @@ logger = logging.getLogger("gateway.daphne")
 
 SUPPORTED = ((4, 1), (4, 2))
 """The versions of daphne whose inner workings are known here."""
+
+TWISTED_SINCE = (24, 7)
+"""Older ones hold pipelined requests back in another place, where a client's leaving behind them is not seen."""
 
 _BACKLOG = 4096
 
@@ -210,14 +214,21 @@ def watch_for_vanished_peers(listening: socket.socket, seconds: float) -> None:
             listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
+def _release(package: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in package.__version__.split(".")[:2])
+
+
 def install() -> None:
     """Make the plain ``daphne`` command and ``runserver`` use the classes above.
 
-    An unknown version of daphne is left as it is, with a warning: it then works as daphne does.
+    An unknown version of daphne, and any on an older Twisted, is left as it is, with a warning: it then works as
+    daphne does.
     """
-    version = tuple(int(part) for part in daphne.__version__.split(".")[:2])
-    if version not in SUPPORTED:
+    if _release(daphne) not in SUPPORTED:
         logger.warning("daphne.unknown_version", extra={"version": daphne.__version__})
+        return
+    if _release(twisted) < TWISTED_SINCE:
+        logger.warning("daphne.old_twisted", extra={"version": twisted.__version__})
         return
     daphne.cli.CommandLineInterface.server_class = GatewayServer
     daphne.server.HTTPFactory = GatewayFactory
