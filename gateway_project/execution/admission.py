@@ -19,7 +19,7 @@ class QueueFull(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `runs` at a time share the name `scope` (the process, an agent, later a key)."""
+    """At most `runs` at a time share the name `scope` (the process, an agent, a key)."""
 
     scope: str
     runs: int
@@ -84,6 +84,8 @@ class Admission:
         elif ticket.state == "held":
             for limit in ticket.limits:
                 self._used[limit.scope] -= 1
+                if not self._used[limit.scope]:
+                    del self._used[limit.scope]  # There is no end of keys that once had a run.
         ticket.state = "left"
         self._admit_waiting()
 

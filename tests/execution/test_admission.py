@@ -58,6 +58,13 @@ async def test_leaving_the_queue_frees_its_place_there() -> None:
     assert places.enter([NARROW]).state == "waiting", "one place must not be given back twice"
 
 
+async def test_nothing_is_remembered_of_those_who_have_left() -> None:
+    places = admission()
+    for key in range(3):
+        places.leave(places.enter([PROCESS, Limit(f"key:{key}", 1)]))
+    assert not places._used
+
+
 def test_a_budget_is_a_keys_own() -> None:
     budget = Budget(per_minute=2)
     assert [budget.spend("a") for _ in range(3)] == [True, True, False]
