@@ -190,7 +190,7 @@ class ResponsesSocket(SocketConsumer):
         self._cause = AbortCause.SHUTDOWN
         if self._turn is not None and self._turn.run is not None:
             self._turn.run.abort(self._cause)
-            await self._turn.run.closed
+            await asyncio.shield(self._turn.run.closed)  # Others wait for it, too.
         await self.socket.close(GOING_AWAY)
 
     def _closed(self) -> None:

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway_project import clock, ids
 from gateway_project.agents.base import Agent
@@ -100,18 +101,22 @@ class Supervisor:
             raise _queue_is_full(full) from None
         record.status = RunStatus.QUEUED
         record.worker = self.worker
-        content = ContentLog.of(record, request, self.settings)
-        run = ActiveRun(
-            self,
-            record=record,
-            request=request,
-            agent=agent,
-            outlet=outlet if content is None else content.listening(outlet),
-            ticket=ticket,
-            terms=Terms.of(self.settings, entry),
-            recorded=recorded,
-            content=content,
-        )
+        try:
+            content = ContentLog.of(record, request, self.settings)
+            run = ActiveRun(
+                self,
+                record=record,
+                request=request,
+                agent=agent,
+                outlet=outlet if content is None else content.listening(outlet),
+                ticket=ticket,
+                terms=Terms.of(self.settings, entry),
+                recorded=recorded,
+                content=content,
+            )
+        except BaseException:
+            self.admission.leave(ticket)
+            raise
         self.runs[record.id] = run
         self._abort_watch.wake()
         return run
@@ -184,10 +189,10 @@ class Supervisor:
         await self._hints.stop()
         await self._abort_watch.stop()
         await self._lease.stop()
-        written = await asyncio.to_thread(self.journal.stop, self.settings.JOURNAL_SECONDS)
+        written = await _in_own_thread(partial(self.journal.stop, self.settings.JOURNAL_SECONDS))
         if not written:
             logger.error("supervisor.journal_incomplete", extra={"waiting": self.journal.waiting})
-        await asyncio.to_thread(self._alerts.close, within=_ALERTS_SECONDS)
+        await _in_own_thread(partial(self._alerts.close, within=_ALERTS_SECONDS))
         await registry().close(within=_AGENTS_CLOSE_SECONDS)
 
     def hurry(self) -> None:
@@ -262,6 +267,18 @@ class Supervisor:
     def _longest_grace(self) -> float:
         own = [entry.GRACE_SECONDS for entry in self.settings.AGENTS.values() if entry.GRACE_SECONDS is not None]
         return max([self.settings.GRACE_SECONDS, *own])
+
+
+_T = TypeVar("_T")
+
+
+async def _in_own_thread(work: Callable[[], _T]) -> _T:
+    """Do what blocks, but not in one of the loop's threads: something else may hang in each of them."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="gateway-shutdown")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(executor, work)
+    finally:
+        executor.shutdown(wait=False)
 
 
 def _shutting_down() -> AgentError:

@@ -124,7 +124,7 @@ class RunConsumer(Intake, GatewayConsumer):
         """The server kills its applications; of the tasks they stored it knows nothing (fact 3)."""
         if self.run is not None:
             self.run.abort(AbortCause.SHUTDOWN)
-            await self.run.closed
+            await asyncio.shield(self.run.closed)  # Others wait for it, too.
 
     def _client_left(self) -> None:
         if self.connection.complete:
