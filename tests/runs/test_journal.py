@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DataError, IntegrityError
+from django.db import DataError, IntegrityError, OperationalError
 
 from gateway_project.observe.logs import JSONFormatter
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, Journal, JournalUnavailable, Query
@@ -108,6 +108,63 @@ async def test_an_end_that_the_database_refuses_is_written_with_the_bare_minimum
     assert await journal.write(CloseRun(end), within=10) is True
     run = await Run.objects.aget(pk=record.id)
     assert (run.status, run.error_code, run.output_tokens) == (RunStatus.COMPLETED, "record_refused", None)
+
+
+class Disturbed(CountingJournal):
+    """A journal whose transactions fail for a while, with an SQLSTATE of PostgreSQL's."""
+
+    sqlstate = ""
+    times = 0
+
+    def _apply(self, changes: Sequence[Change]) -> list[Any]:
+        if self.times:
+            self.times -= 1
+            cause = Exception()
+            cause.sqlstate = self.sqlstate  # type: ignore[attr-defined]
+            raise OperationalError("canceling statement") from cause
+        return super()._apply(changes)
+
+
+@pytest.fixture
+def disturbed(tmp_path: Path) -> Iterator[Disturbed]:
+    made = Disturbed("default", spill=tmp_path, retry_seconds=0.01)
+    yield made
+    made.times = 0
+    assert made.stop(10)
+
+
+@pytest.mark.parametrize(
+    "sqlstate",
+    [
+        pytest.param("40P01", id="deadlock detected"),
+        pytest.param("40001", id="serialization failure"),
+        pytest.param("55P03", id="lock not available"),
+        pytest.param("57014", id="query canceled"),
+    ],
+)
+async def test_a_transaction_that_was_in_anothers_way_is_tried_again(
+    disturbed: Disturbed, caplog: pytest.LogCaptureFixture, sqlstate: str
+) -> None:
+    disturbed.sqlstate, disturbed.times = sqlstate, 2
+    record = make_record()
+    assert await disturbed.write(InsertRun(record), within=10) is None
+    assert await Run.objects.filter(pk=record.id).aexists()
+    assert disturbed.available
+    assert caplog.messages == ["journal.tried_again"] * 2
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "tried_again"),
+    [pytest.param("40P01", 2, id="again and again"), pytest.param("57P01", 0, id="it shuts down")],
+)
+async def test_a_database_that_lets_nothing_through_counts_as_away(
+    disturbed: Disturbed, caplog: pytest.LogCaptureFixture, sqlstate: str, tried_again: int
+) -> None:
+    disturbed.sqlstate, disturbed.times = sqlstate, tried_again + 1
+    with pytest.raises(JournalUnavailable):
+        await disturbed.write(InsertRun(make_record()), within=10)
+    assert caplog.messages.count("journal.tried_again") == tried_again
+    assert "journal.database_unavailable" in caplog.messages
 
 
 async def test_the_same_change_twice_is_one(journal: Journal) -> None:

@@ -39,6 +39,11 @@ _MANY = 3
 _GATHER_SECONDS = 0.002
 """How long the next batch then gathers: a commit costs as much as the records of several runs."""
 _UNREACHABLE = (OperationalError, InterfaceError)
+_IN_THE_WAY = ("40", "55P03", "57014")
+"""How the SQLSTATE of a transaction begins that was in another's way, or waited too long for one (PostgreSQL,
+appendix A: rollback with deadlock and serialization, lock not available, query canceled). The database is there."""
+_ATTEMPTS = 3
+"""After so many such errors in a row the database counts as away."""
 
 
 class Journal:
@@ -127,7 +132,7 @@ class Journal:
             del entry  # An error of the future's knows this frame.
 
     def stop(self, timeout: float) -> bool:
-        """Write what waits, then end the thread. Blocking.
+        """Write what waits, then end the thread. Blocking. Whatever is submitted later starts a new one.
 
         Returns:
             Whether all was written in `timeout` seconds, be it to the spill file.
@@ -233,7 +238,7 @@ class Journal:
             live: whether runs start with them now. What comes out of a file is history.
         """
         try:
-            return self._commit(changes, live=live)
+            return self._commit_again(changes, live=live)
         except _UNREACHABLE:
             raise
         except Exception as error:  # noqa: BLE001 (whatever is wrong with one change, the writer goes on)
@@ -241,6 +246,18 @@ class Journal:
                 _log_refused(changes[0], error)
                 return [self._salvage(changes[0], error)]
         return [self._write([change], live=live)[0] for change in changes]
+
+    def _commit_again(self, changes: Sequence[Change], *, live: bool) -> list[Result]:
+        """Commit changes, more than once where only another transaction is in the way."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._commit(changes, live=live)
+            except OperationalError as error:
+                state = getattr(error.__cause__, "sqlstate", None) or ""
+                if not state.startswith(_IN_THE_WAY):
+                    raise
+                logger.warning("journal.tried_again", extra={"sqlstate": state})
+        return self._commit(changes, live=live)
 
     def _commit(self, changes: Sequence[Change], *, live: bool) -> list[Result]:
         """Apply changes; a start counts only if its worker's lease holds until it is committed."""
