@@ -7,15 +7,19 @@ the same, and the log says so.
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, QueryDict
 
 from gateway_project import clock
@@ -34,6 +38,12 @@ ERASED = "(erased)"
 _EACH_TIME = frozenset({Accessed.CONTENT, Accessed.EXPORT})
 _NO_FILTER = frozenset({"cursor", "limit", "p", "format"})
 """Parameters of an address that say which part of a list is shown, or in which form, and not of what."""
+_MOST_ASKED = 1000
+_NAMING = ("q", "principal", "key")
+"""Parameters of a filter that can name whoever asked: what is searched for, a principal's name, an API key's id."""
+
+Named = AbstractSet[tuple[str, str]]
+"""A parameter and its whole value, as a filter has them that names somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ def record_look(onlooker: Onlooker, what: Accessed, *, run_id: uuid.UUID | None 
         who_id=onlooker.id,
         who=onlooker.name[:150],
         run=run_id,
-        asked=asked.replace("\x00", "\ufffd")[:1000],
+        asked=asked.replace("\x00", "\ufffd")[:_MOST_ASKED],
         address=onlooker.address[:64],
     )
     try:
@@ -131,6 +141,43 @@ def _leave_word(before: datetime, removed: int, alias: str) -> None:
     word.save(using=alias)
 
 
+def _named_by(kind: str, id_: str, labels: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """How a filter names a principal."""
+    for label in labels:
+        yield from (("principal", label), ("q", label.strip()))
+    if kind == "api_key":
+        yield "key", id_
+
+
+def _take_out(named: Named, connection: BaseDatabaseWrapper) -> None:
+    """Erase these values from the filters that others looked by. The rest of each filter stays."""
+    if not named:
+        return
+    records = AccessRecord.objects.using(connection.alias)
+    may_name = reduce(or_, (Q(asked__contains=f"{name}=") for name in _NAMING))
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for pk, asked in records.filter(may_name).order_by().values_list("pk", "asked").iterator():
+        if (left := _without(named, asked)) != asked:
+            found[left].append(pk)
+    for left, pks in found.items():
+        for chunk in chunks(pks):
+            records.filter(pk__in=chunk).update(asked=left)
+
+
+def _without(named: Named, asked: str) -> str:
+    """A filter without these values."""
+    given = parse_qsl(asked, keep_blank_values=True)
+    left = [(name, ERASED if (name, _spelled(name, value)) in named else value) for name, value in given]
+    last = asked.rpartition("&")[2]
+    if len(asked) == _MOST_ASKED and "=" in last and any(urlencode([one]).startswith(last) for one in named):
+        left[-1] = (left[-1][0], ERASED)  # It was cut in the middle of a value.
+    return asked if left == given else urlencode(left)[:_MOST_ASKED]
+
+
+def _spelled(name: str, value: str) -> str:
+    return value.strip() if name == "q" else value  # as the search takes it
+
+
 class AccessRecords(Belongings):
     """Who looked at a run goes with it. Looks at lists and exports have an age of their own; that they went stays."""
 
@@ -162,5 +209,4 @@ class AccessRecords(Belongings):
         """It may have looked itself, and others may have filtered by its name."""
         records = AccessRecord.objects.using(connection.alias)
         records.filter(who_kind=kind, who_id=id_).update(who=ERASED, who_id="", address="")
-        for label in labels:
-            records.filter(asked__icontains=quote_plus(label)).update(asked=ERASED)
+        _take_out(set(_named_by(kind, id_, labels)), connection)

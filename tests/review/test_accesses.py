@@ -4,14 +4,17 @@ from datetime import timedelta
 from io import StringIO
 from typing import Any
 
+import pytest
 from django.core.management import call_command
+from django.db import connection
+from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
 from gateway_project import clock
-from gateway_project.review.access import AGAIN_AFTER
-from gateway_project.review.models import AccessRecord
+from gateway_project.review.access import AGAIN_AFTER, AccessRecords, Onlooker, note_look
+from gateway_project.review.models import Accessed, AccessRecord, AccessVia
 from tests.review.conftest import MakeRun, MakeUser
 
 LIST = "/admin/gateway_runs/run/"
@@ -137,3 +140,39 @@ def test_who_may_not_see_all_runs_sees_the_looks_at_those_that_he_may(
     settings.GATEWAY = settings.GATEWAY | {"RUN_VISIBILITY": "tests.review.scopes.of_the_shop"}
     changes = as_user("view_accessrecord").get(ACCESSES).context["cl"]
     assert [record.run for record in changes.result_list] == [mine.pk]
+
+
+def forgotten(label: str, asked: str) -> str:
+    """What is left of somebody's filter when a principal of that name is erased."""
+    note_look(Onlooker(AccessVia.ADMIN, "user", "1", "nina"), Accessed.LIST, asked=asked)
+    AccessRecords().forget("api_key", "7", [label], connection)
+    [record] = AccessRecord.objects.all()
+    return record.asked
+
+
+@pytest.mark.parametrize(
+    ("label", "asked", "left"),
+    [
+        ("a", "status=aborted&period=24h&principal=alice&q=a+b&agent=a", "status=aborted&period=24h&principal=alice"),
+        ("alice smith", "status=failed&principal=alice+smith", "status=failed&principal=(erased)"),
+        ("alice smith", "q=+alice%20smith+&period=24h", "q=(erased)&period=24h"),
+        ("Jürgen & Söhne", "principal=J%C3%BCrgen+%26+S%C3%B6hne", "principal=(erased)"),
+        ("alice", "key=7&agent=scripted", "key=(erased)&agent=scripted"),
+        ("alice", "key=77&client_request_id=alice", "key=77&client_request_id=alice"),
+        ("alice", "principal=&q=", "principal=&q="),
+    ],
+)
+def test_of_a_filter_only_what_names_whoever_is_erased_goes(db: None, label: str, asked: str, left: str) -> None:
+    found = QueryDict(forgotten(label, asked)).dict()
+    assert found == QueryDict(asked).dict() | QueryDict(left).dict()
+
+
+def test_a_filter_that_was_cut_in_the_middle_of_a_name_does_not_keep_its_beginning(db: None) -> None:
+    worker = "w" * 970
+    asked = f"worker={worker}&principal=alice+smith+of+the+shop"
+    assert forgotten("alice smith of the shop", asked).startswith(f"worker={worker}&principal=%28erased")
+
+
+def test_a_filter_that_was_cut_elsewhere_stays(db: None) -> None:
+    asked = f"principal=otto&worker={'w' * 1000}"
+    assert forgotten("alice", asked) == asked[:1000]
