@@ -26,6 +26,8 @@ from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.review.command_line import os_user
 from gateway_project.review.models import Accessed, AccessRecord, AccessVia
+from gateway_project.runs.labels import labels_of
+from gateway_project.runs.models import Run, RunQuerySet
 from gateway_project.runs.retention.belongings import Belongings
 from gateway_project.runs.seals.rows import chunks
 from gateway_project.transport.host import client_address
@@ -39,8 +41,8 @@ _EACH_TIME = frozenset({Accessed.CONTENT, Accessed.EXPORT})
 _NO_FILTER = frozenset({"cursor", "limit", "p", "format"})
 """Parameters of an address that say which part of a list is shown, or in which form, and not of what."""
 _MOST_ASKED = 1000
-_NAMING = ("q", "principal", "key")
-"""Parameters of a filter that can name whoever asked: what is searched for, a principal's name, an API key's id."""
+_NAMING = ("q", "principal", "key", "client_address", "client_request_id")
+"""Parameters of a filter that can name whoever asked. ``q`` is what is searched for, ``key`` the id of an API key."""
 
 Named = AbstractSet[tuple[str, str]]
 """A parameter and its whole value, as a filter has them that names somebody."""
@@ -149,8 +151,18 @@ def _named_by(kind: str, id_: str, labels: Iterable[str]) -> Iterator[tuple[str,
         yield "key", id_
 
 
+def _named_in(runs: RunQuerySet) -> Iterator[tuple[str, str]]:
+    """How a filter names whoever asked for these runs."""
+    columns = ("principal_kind", "principal_id", "principal_label", "client_address", "client_request_id", "parameters")
+    for kind, id_, label, address, request_id, parameters in runs.order_by().values_list(*columns):
+        yield from _named_by(kind, id_, [label])
+        yield from (("client_address", address), ("client_request_id", request_id), ("q", request_id.strip()))
+        yield from (("q", f"{name}:{value}".strip()) for name, value in labels_of(parameters))
+
+
 def _take_out(named: Named, connection: BaseDatabaseWrapper) -> None:
     """Erase these values from the filters that others looked by. The rest of each filter stays."""
+    named = {(name, value) for name, value in named if value}
     if not named:
         return
     records = AccessRecord.objects.using(connection.alias)
@@ -190,7 +202,10 @@ class AccessRecords(Belongings):
             AccessRecord.objects.using(connection.alias).filter(run__in=chunk).delete()
 
     def erase(self, run_ids: Sequence[uuid.UUID], connection: BaseDatabaseWrapper) -> None:
-        """Who looked at an erased run is not who was erased."""
+        """Who looked at an erased run is not who was erased; but others may have filtered by what it was known by."""
+        for chunk in chunks(run_ids):
+            runs = Run.objects.using(connection.alias).filter(pk__in=chunk)
+            _take_out(set(_named_in(runs)), connection)
 
     def count_loose_before(self, before: datetime, connection: BaseDatabaseWrapper) -> int:
         """Looks at lists and exports."""
@@ -206,7 +221,7 @@ class AccessRecords(Belongings):
         return removed
 
     def forget(self, kind: str, id_: str, labels: Sequence[str], connection: BaseDatabaseWrapper) -> None:
-        """It may have looked itself, and others may have filtered by its name."""
+        """It may have looked itself, and others may have filtered by its name, also before it had a run."""
         records = AccessRecord.objects.using(connection.alias)
         records.filter(who_kind=kind, who_id=id_).update(who=ERASED, who_id="", address="")
         _take_out(set(_named_by(kind, id_, labels)), connection)

@@ -11,12 +11,14 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from gateway_project.access.models import APIKey
+from gateway_project.review.access import Onlooker, note_look
 from gateway_project.review.management.commands import eraseprincipal as command
-from gateway_project.runs.journal import InsertRun
-from gateway_project.runs.models import Run
+from gateway_project.review.models import Accessed, AccessRecord, AccessVia
+from gateway_project.runs.journal import CloseRun, InsertRun
+from gateway_project.runs.models import LegalHold, Run
 from gateway_project.runs.retention.holds import lift_hold, set_hold
 from tests.runs.records import make_record
-from tests.runs.seals.conftest import Writer, verify
+from tests.runs.seals.conftest import Writer, ended, verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,6 +112,54 @@ def test_held_and_open_runs_are_left_and_reported(key: APIKey) -> None:
     with pytest.raises(CommandError, match="left 1 run still open"):
         erase("api_key", str(key.pk))
     assert named() == 1
+
+
+def look(asked: str) -> None:
+    note_look(Onlooker(AccessVia.ADMIN, "user", "1", "otto"), Accessed.LIST, asked=asked)
+
+
+def test_what_others_filtered_by_goes_with_the_runs_that_bear_it(key: APIKey) -> None:
+    """A second pass, behind one that had to leave a run, finds the name in no row any more."""
+    known = {"client_address": "203.0.113.7", "client_request_id": "order-1", "parameters": {"user": "n@example.org"}}
+    Writer().run(**of(key, principal_label="nina of old") | known)
+    running = make_record(**of(key) | known)
+    Writer().commit(InsertRun(running))
+    for asked in (
+        "principal=nina+of+old&status=failed",
+        "q=nina+of+old",
+        f"key={key.pk}",
+        "client_address=203.0.113.7&agent=scripted",
+        "client_request_id=order-1",
+        "q=user%3An%40example.org",
+        "client_address=203.0.113.70",
+        "client_request_id=order-11",
+    ):
+        look(asked)
+    with pytest.raises(CommandError, match="left 1 run still open"):
+        erase("api_key", str(key.pk))
+    look("client_address=203.0.113.7")  # still that of the open run
+    Writer().commit(CloseRun(ended(running)))
+    erase("api_key", str(key.pk))
+    assert list(AccessRecord.objects.order_by("pk").values_list("asked", flat=True)) == [
+        "principal=%28erased%29&status=failed",
+        "q=%28erased%29",
+        "key=%28erased%29",
+        "client_address=%28erased%29&agent=scripted",
+        "client_request_id=%28erased%29",
+        "q=%28erased%29",
+        "client_address=203.0.113.70",
+        "client_request_id=order-11",
+        "client_address=%28erased%29",
+    ]
+
+
+def test_a_lifted_hold_on_one_of_its_runs_does_not_tell_why(key: APIKey) -> None:
+    run, other = Writer().run(**of(key)), Writer().run(principal_id="999", principal_label="otto")
+    for each in (run, other):
+        lift_hold(set_hold(run=each, by="nora", reason="nina said").pk, by="nora", reason="nina asked")
+    erase("api_key", str(key.pk))
+    holds = LegalHold.objects.order_by("pk").values_list("run", "reason", "set_by", "lift_reason")
+    assert list(holds) == [(run, "", "nora", ""), (other, "nina said", "nora", "nina asked")]
 
 
 def test_a_principal_of_another_kind_has_no_key(key: APIKey) -> None:

@@ -54,7 +54,7 @@ class Belongings:
         raise NotImplementedError
 
     def erase(self, run_ids: Sequence[uuid.UUID], connection: BaseDatabaseWrapper) -> None:
-        """The runs stay, as a skeleton: remove what is personal, and what was said."""
+        """The runs stay, as a skeleton: remove what is personal, and what was said. Their rows still have it."""
         self.purge(run_ids, connection)
 
     def expire(self, run_ids: Sequence[uuid.UUID], connection: BaseDatabaseWrapper) -> None:

@@ -11,6 +11,7 @@ from gateway_project.conf import gateway_settings
 from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run
 from gateway_project.runs.record import text_limits
+from gateway_project.runs.seals.rows import chunks
 
 
 class UnknownRun(ValueError):
@@ -46,13 +47,18 @@ def _cut(column: str, text: str) -> str:
     return text[: text_limits(LegalHold)[column]]
 
 
-def keep_holds_out(connection: BaseDatabaseWrapper) -> None:
+def keep_holds_out(connection: BaseDatabaseWrapper, *, alone: bool = False) -> None:
     """Let nobody set a hold until the transaction is over. What is read of holds from here on stays true.
 
     SQLite has one writer at a time anyhow.
+
+    Args:
+        alone: for who calls `clear_lifted_holds`: one transaction at a time, or two would wait for each other.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
+            if alone:
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [LegalHold._meta.db_table])
             cursor.execute(f"LOCK TABLE {LegalHold._meta.db_table} IN SHARE MODE")
 
 
@@ -60,6 +66,19 @@ def held_among(run_ids: Iterable[uuid.UUID], connection: BaseDatabaseWrapper) ->
     """Those of the runs that a hold is on, by itself or by its principal."""
     runs = Run.objects.using(connection.alias).filter(pk__in=list(run_ids))
     return set(runs.held().values_list("pk", flat=True))
+
+
+def clear_lifted_holds(run_ids: Iterable[uuid.UUID], connection: BaseDatabaseWrapper) -> None:
+    """Take the reasons out of lifted holds on runs that are purged or erased: they may name somebody.
+
+    That there was a hold stays, on which run, by whom and when. Comes behind ``keep_holds_out(…, alone=True)`` and in
+    front of what touches rows that others wait for.
+    """
+    for chunk in chunks(run_ids):
+        lifted = LegalHold.objects.using(connection.alias).filter(run__in=chunk, lifted_at__isnull=False)
+        told = lifted.exclude(reason="", lift_reason="")
+        if told.exists():  # Else it need not wait for others who keep holds out.
+            told.update(reason="", lift_reason="")
 
 
 def is_held(run_id: uuid.UUID) -> bool:

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run, RunNote, RunQuerySet
 from gateway_project.runs.retention.belongings import Belongings, Place, all_belongings, next_places
-from gateway_project.runs.retention.holds import held_among, keep_holds_out
+from gateway_project.runs.retention.holds import clear_lifted_holds, held_among, keep_holds_out
 from gateway_project.runs.seals.batch import EntryKind
 from gateway_project.runs.seals.canonical import NOTE, RUN
 from gateway_project.runs.seals.removal import EraseFields, PurgeRuns
@@ -87,16 +87,17 @@ class EraseRuns:
 
     def apply(self, connection: BaseDatabaseWrapper) -> int:
         """Erase it for good, and let the seals tell of it."""
-        keep_holds_out(connection)
+        keep_holds_out(connection, alone=True)
         runs = Run.objects.using(connection.alias).filter(pk__in=self.run_ids).ended()
         found = list(runs.select_for_update().values_list("pk", flat=True))
         ids = sorted(set(found) - held_among(found, connection))
+        clear_lifted_holds(ids, connection)
         for chunk in chunks(ids):
+            for belongings in all_belongings():  # First: they may need what is about to go.
+                belongings.erase(chunk, connection)
             notes = list(RunNote.objects.using(connection.alias).filter(run__in=chunk).values_list("pk", flat=True))
             EraseFields(EntryKind.NOTE, notes, tuple(NOTE.groups)).apply(connection)
             EraseFields(EntryKind.RUN, chunk, tuple(RUN.groups)).apply(connection)
-            for belongings in all_belongings():
-                belongings.erase(chunk, connection)
         return len(ids)
 
 

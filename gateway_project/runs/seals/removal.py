@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from gateway_project.runs.models import Run, RunNote, Tombstone
 from gateway_project.runs.record import adapted, assignments
 from gateway_project.runs.retention.belongings import all_belongings
-from gateway_project.runs.retention.holds import held_among, keep_holds_out
+from gateway_project.runs.retention.holds import clear_lifted_holds, held_among, keep_holds_out
 from gateway_project.runs.seals.batch import LAYOUTS, Batch, Entry, EntryKind, current_batch
 from gateway_project.runs.seals.canonical import Layout, Row
 from gateway_project.runs.seals.rows import chunks, entries_of, rows_by_id
@@ -38,10 +38,11 @@ class PurgeRuns:
 
     def apply(self, connection: BaseDatabaseWrapper) -> int:
         """Delete them, and let the seal say so. What no seal knows goes without a word: it left no trace before."""
-        keep_holds_out(connection)
+        keep_holds_out(connection, alone=True)
         runs = Run.objects.using(connection.alias).filter(pk__in=self.run_ids).ended()
         locked = list(runs.select_for_update().values_list("pk", flat=True))
         ended = sorted(set(locked) - held_among(locked, connection))
+        clear_lifted_holds(ended, connection)
         notes = list(RunNote.objects.using(connection.alias).filter(run__in=ended).values_list("pk", flat=True))
         for belongings in all_belongings():
             belongings.purge(ended, connection)

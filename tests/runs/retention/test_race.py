@@ -7,13 +7,14 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
 from gateway_project.runs.models import LegalHold, Run
-from gateway_project.runs.retention.holds import UnknownRun, set_hold
+from gateway_project.runs.retention.holds import UnknownRun, lift_hold, set_hold
 from gateway_project.runs.seals.removal import PurgeRuns
 from tests.runs.seals.conftest import Writer, verify
 
@@ -90,6 +91,24 @@ def test_a_purge_waits_for_the_hold_and_heeds_it(by_principal: bool) -> None:
         assert removal.result(10) == 0
     assert waited
     assert Run.objects.filter(pk=run).exists()
+
+
+def test_purges_that_clear_lifted_holds_wait_for_each_other_in_turn() -> None:
+    """Both keep holds out while they change some."""
+    runs = [Writer().run() for _ in range(2)]
+    for run in runs:
+        lift_hold(set_hold(run=run, by="nora", reason="x").pk, by="nora", reason="x")
+    ready = threading.Barrier(2)
+
+    def at_once(run: uuid.UUID) -> int:
+        ready.wait(10)
+        return purge(run)
+
+    with ThreadPoolExecutor(2) as pool:
+        removals = [elsewhere(pool, partial(at_once, run)) for run in runs]
+        assert [removal.result(10) for removal in removals] == [1, 1]
+    assert not LegalHold.objects.exclude(reason="").exists()
+    assert verify() == {}
 
 
 def test_runs_end_while_a_hold_is_being_set() -> None:

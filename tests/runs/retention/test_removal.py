@@ -72,6 +72,7 @@ def noted() -> Iterator[list[tuple[str, int]]]:
             told.append(("purge", len(run_ids)))
 
         def erase(self, run_ids: Any, connection: Any) -> None:
+            assert not Run.objects.filter(pk__in=run_ids, principal_label="").exists(), "the rows still have it"
             told.append(("erase", len(run_ids)))
 
         def forget(self, kind: str, id_: str, labels: Any, connection: Any) -> None:
@@ -147,7 +148,9 @@ def test_a_held_run_stays_as_it_is_until_the_hold_is_lifted(sealed: Sealed, remo
     _REMOVALS[removal](sealed)
     assert state_of(held) != before
     hold.refresh_from_db()
-    assert (hold.lifted_by, hold.lift_reason, hold.is_in_force) == ("nora", "closed", False)
+    assert (hold.lifted_by, hold.run, hold.is_in_force) == ("nora", held, False)
+    kept = ("case 12", "closed") if removal == "content" else ("", "")
+    assert (hold.reason, hold.lift_reason) == kept, "they may name somebody"
 
 
 @pytest.mark.parametrize("removal", _REMOVALS)
@@ -169,6 +172,15 @@ def test_a_run_with_two_holds_is_held_until_both_are_lifted(sealed: Sealed) -> N
     assert sealed.first.commit(PurgeRuns(sealed.runs[:1])) == [0]
     lift_hold(second.pk, by="nora", reason="x")
     assert sealed.first.commit(PurgeRuns(sealed.runs[:1])) == [1]
+
+
+def test_of_a_run_that_is_purged_only_its_own_holds_lose_their_reasons(sealed: Sealed) -> None:
+    holds = [set_hold(run=run, by="nora", reason="nina said") for run in sealed.runs[:3]]
+    for hold in holds[:2]:
+        lift_hold(hold.pk, by="nora", reason="nina asked")
+    assert sealed.first.commit(PurgeRuns([sealed.runs[0], sealed.runs[2]])) == [1]
+    reasons = LegalHold.objects.order_by("pk").values_list("reason", "lift_reason")
+    assert list(reasons) == [("", ""), ("nina said", "nina asked"), ("nina said", "")]
 
 
 def test_what_is_not_there_cannot_be_held(db: None) -> None:

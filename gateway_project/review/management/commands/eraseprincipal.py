@@ -18,7 +18,8 @@ class Command(BaseCommand):
 
     help = (
         "Erase identity, address, parameters, notes and content from all runs of a principal, for good, and keep the "
-        "skeletons: what ran, when, how it ended. Seals tell of it, so that verifyruns stays clean. An API key is "
+        "skeletons: what ran, when, how it ended. Requested model and error message stay among that, although they can "
+        "quote what the client sent. Seals tell of it, so that verifyruns stays clean. An API key is "
         "revoked first and its row deleted last. Open runs and runs under a legal hold are left and reported, with "
         "exit code 1: run it again. Stopped in the middle, it goes on with the next start."
     )
