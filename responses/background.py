@@ -14,6 +14,7 @@ from gateway_project.access.principal import Principal
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
 from gateway_project.agents.events import Usage
 from gateway_project.agents.registry import registry
+from gateway_project.execution.account import fill_error
 from gateway_project.execution.background import background_backend
 from gateway_project.execution.outlet import Failed
 from gateway_project.execution.supervisor import Supervisor, current_supervisor
@@ -98,15 +99,9 @@ def _close(supervisor: Supervisor, run: RunRecord, error: AgentError) -> None:
 
 
 def _failed(run: RunRecord, error: AgentError) -> RunRecord:
-    return replace(
-        run,
-        status=RunStatus.FAILED,
-        finished_at=clock.now(),
-        error_type=error.type,
-        error_code=error.code,
-        error_message=error.message,
-        http_status=error.status,
-    )
+    failed = replace(run, status=RunStatus.FAILED, finished_at=clock.now(), http_status=error.status)
+    fill_error(failed, error)
+    return failed
 
 
 class _Loaded(NamedTuple):

@@ -5,6 +5,9 @@ class AgentError(Exception):
     """A failure that the client may know of. `message` must hold no secret.
 
     `status` is the HTTP status that fits (used when no byte was sent yet), `retry_after` seconds or None.
+
+    `record_as` is for a message in somebody else's words, such as an upstream's, which may quote what was asked: the
+    sentence that stands in the run's record instead, where the run's content mode keeps no texts.
     """
 
     code = "agent_error"
@@ -20,6 +23,7 @@ class AgentError(Exception):
         status: int | None = None,
         param: str | None = None,
         retry_after: float | None = None,
+        record_as: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -28,6 +32,7 @@ class AgentError(Exception):
         self.status = status or self.status
         self.param = param
         self.retry_after = retry_after
+        self.record_as = record_as
 
 
 class UnsupportedRequest(AgentError):

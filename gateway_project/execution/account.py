@@ -7,10 +7,13 @@ from collections.abc import Callable
 from gateway_project import clock
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
 from gateway_project.agents.events import ToolActivity
+from gateway_project.execution.content import mode_of
 from gateway_project.execution.outlet import OutletStats
 from gateway_project.execution.progress import Progress
+from gateway_project.runs.content.drafting import kept_beside
 from gateway_project.runs.journal import Change, JournalUnavailable, Note
-from gateway_project.runs.record import NoteRecord, RunRecord
+from gateway_project.runs.models import Run
+from gateway_project.runs.record import NoteRecord, RunRecord, text_limits
 from gateway_project.runs.vocabulary import AbortOutcome, AbortPhase, NoteKind, RunStatus, UsageSource
 
 logger = logging.getLogger("gateway.run")
@@ -75,7 +78,15 @@ def fill_end(
         record.cached_tokens, record.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
         record.usage_source = UsageSource(usage.source)
     if error is not None:
-        record.error_type, record.error_code, record.error_message = error.type, error.code, error.message
+        fill_error(record, error)
+
+
+def fill_error(record: RunRecord, error: AgentError) -> None:
+    """Write what went wrong into `record`; in somebody else's words as far as the run's content is kept."""
+    record.error_type, record.error_code, record.error_message = error.type, error.code, error.message
+    if error.record_as is not None:
+        kept = kept_beside(error.message, mode_of(record), run_id=record.id, most=text_limits(Run)["error_message"])
+        record.error_message = error.record_as if kept is None else kept
 
 
 def public_error(failure: BaseException, *, run_id: uuid.UUID, agent: str) -> AgentError:

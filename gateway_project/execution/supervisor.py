@@ -15,6 +15,7 @@ from gateway_project.agents.errors import AgentError
 from gateway_project.agents.registry import registry
 from gateway_project.agents.request import AgentRequest
 from gateway_project.conf import AgentSettings, GatewaySettings, gateway_settings
+from gateway_project.execution.account import fill_error
 from gateway_project.execution.active_run import ActiveRun
 from gateway_project.execution.admission import Admission, Budget, Limit, QueueFull
 from gateway_project.execution.content import ContentLog
@@ -161,7 +162,7 @@ class Supervisor:
     def reject(self, record: RunRecord, error: AgentError) -> None:
         """Record a refusal, within the principal's budget of refusals."""
         record.http_status = error.status
-        record.error_type, record.error_code, record.error_message = error.type, error.code, error.message
+        fill_error(record, error)
         self._insert_ended(record, RunStatus.REJECTED)
 
     def abandon(self, record: RunRecord, cause: AbortCause) -> None:

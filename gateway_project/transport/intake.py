@@ -84,7 +84,7 @@ class Intake:
             target.agent.check_request(asked)
         except UnsupportedRequest as error:
             name = self.parameter_names.get(error.param or "", error.param)
-            raise UnsupportedParameter(error.message, param=name) from None
+            raise UnsupportedParameter(error.message, param=name, record_as=error.record_as) from None
         return Work(payload, request, context, asked, target.agent, record)
 
     def _record_refusal(self, error: Exception) -> None:

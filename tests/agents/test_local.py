@@ -191,6 +191,7 @@ async def test_what_the_engine_refuses_is_the_clients_error(agent: LocalAgent) -
     with pytest.raises(AgentError) as refused:
         await answer(agent, request("x", response_format=broken))
     assert refused.value.status == 400
+    assert refused.value.record_as == "The model refused the request.", "the engine quotes the schema"
     assert text(await answer(agent, request("Hello")))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway_project.agents.errors import AgentError, ContextOverflow, UpstreamError, UpstreamTimeout
-from gateway_project.agents.openai.errors import MAX_MESSAGE, redactor, refusal, retry_after
+from gateway_project.agents.openai.errors import MAX_MESSAGE, frame_error, redactor, refusal, retry_after
 
 _KEY = "shopkey_0123456789abcdef"  # looks like nothing that is recognised by its form
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -52,6 +52,19 @@ def test_the_table_of_statuses(status: int, expected: tuple[Any, ...]) -> None:
         assert "What it says" not in error.message, "the operator's account is no business of the client's"
     else:
         assert error.message == expected[4]
+
+
+@pytest.mark.parametrize("status", [400, 404, 408, 409, 413, 422, 429, 500, 503, 504])
+@pytest.mark.parametrize("code", ["odd_value", "context_length_exceeded"])
+def test_for_the_record_there_is_a_sentence_that_quotes_nothing(status: int, code: str) -> None:
+    error = _refusal(status, {"message": "Could not parse 'My diagnosis is X'.", "code": code})
+    recorded = error.message if error.record_as is None else error.record_as
+    assert recorded.startswith("The upstream")
+    assert "diagnosis" not in recorded
+    assert status == 429 or "diagnosis" in error.message, "the client is told"
+    frame = frame_error({"message": "Could not parse 'My diagnosis is X'.", "code": code}, redactor(()))
+    assert frame.record_as is not None
+    assert "diagnosis" not in frame.record_as
 
 
 def test_the_classes_say_whose_fault_it_is() -> None:

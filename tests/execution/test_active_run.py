@@ -117,6 +117,35 @@ async def test_an_agents_error_reaches_client_and_record() -> None:
     assert stage.outlet.results[0].error.retry_after == 3
 
 
+SAID = "Could not parse 'My key is sk-proj-abcdefghijklmnopqrstuvwx1234'."
+
+
+@pytest.mark.parametrize(
+    ("mode", "recorded"),
+    [
+        (None, "The upstream refused the request."),
+        ("digest", "The upstream refused the request."),
+        ("redacted", "Could not parse 'My key is [redacted: API key]'."),
+        ("full", SAID),
+    ],
+)
+async def test_an_upstreams_own_words_reach_the_client_and_the_record_as_its_content_is_kept(
+    mode: str | None, recorded: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        if request.messages:
+            raise AgentError(SAID, code="odd_value", record_as="The upstream refused the request.")
+        yield TextDelta("a")
+
+    stage = Stage(script)
+    stage.run.record.parameters = {} if mode is None else {"content": mode}
+    end = await stage.end()
+    assert (end.error_code, end.error_message) == ("odd_value", recorded)
+    assert isinstance(stage.outlet.results[0], Failed)
+    assert stage.outlet.results[0].error.message == SAID
+    assert not any("My key" in repr(vars(entry)) for entry in caplog.records)
+
+
 async def test_an_unforeseen_error_is_logged_once_and_hidden(caplog: pytest.LogCaptureFixture) -> None:
     async def script(request: AgentRequest, signal: AbortSignal) -> Events:
         if request.messages:

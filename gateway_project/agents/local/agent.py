@@ -174,12 +174,15 @@ def _logprobs(found: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...] | Non
 
 def _agent_error(error: EngineError) -> AgentError:
     if error.kind == "exceed_context_size_error":
-        return ContextOverflow(f"The conversation is too long: {error.message}.")
+        return ContextOverflow(
+            f"The conversation is too long: {error.message}.", record_as="The conversation is too long."
+        )
     if error.status < 500:
         return AgentError(
             f"The model refused the request: {error.message}",
             code="invalid_request",
             type="invalid_request_error",
             status=400,
+            record_as="The model refused the request.",
         )
     return AgentError("The local model failed.", code="engine_error", status=error.status)

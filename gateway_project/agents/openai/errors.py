@@ -1,7 +1,8 @@
 """What an upstream says went wrong → the error that the client is told. No I/O.
 
 The message of the upstream's own JSON error envelope is passed on, bounded and without secrets, where it can help
-the client. What concerns the operator's account (401, 402, 403, 429) is told in our own words.
+the client. It may quote what was asked: for the record there is a sentence of ours beside it. What concerns the
+operator's account (401, 402, 403, 429) is told in our own words.
 """
 
 import json
@@ -17,8 +18,8 @@ from gateway_project.agents.errors import AgentError, ContextOverflow, UpstreamE
 
 Redact = Callable[[str], str]
 
-MAX_MESSAGE = 500
-"""Characters: what the run's record holds of an error."""
+MAX_MESSAGE = 1000
+"""Characters: as many as a client is told. The record has fewer, but redacts before it cuts."""
 MAX_RETRY_AFTER = 24 * 60 * 60.0
 
 _PASSED_ON = {
@@ -125,21 +126,25 @@ def _mapped(status: int, details: Details | None, retry: float | None) -> AgentE
     if status in _PASSED_ON and (details is not None or status != 404):
         return _client_error(status, said)
     if status in (408, 504):
-        return UpstreamTimeout(said.message or "The upstream did not answer in time.", retry_after=retry)
-    message = said.message or f"The upstream failed with status {status}."
-    return UpstreamError(message, status=503 if status in (503, 529) else 502, retry_after=retry)
+        ours = "The upstream did not answer in time."
+        return UpstreamTimeout(said.message or ours, retry_after=retry, record_as=ours)
+    ours = f"The upstream failed with status {status}."
+    fitting = 503 if status in (503, 529) else 502
+    return UpstreamError(said.message or ours, status=fitting, retry_after=retry, record_as=ours)
 
 
 def _client_error(status: int, said: Details) -> AgentError:
-    message = said.message or f"The upstream refused the request with status {status}."
+    ours = f"The upstream refused the request with status {status}."
+    message = said.message or ours
     if _OVERFLOW.search(f"{said.code} {said.type} {message}"):
-        return ContextOverflow(message, param=said.param)
+        return ContextOverflow(message, param=said.param, record_as=ours)
     return AgentError(
         message,
         code=said.code or _PASSED_ON[status],
         type="invalid_request_error",
         status=status,
         param=said.param or ("model" if status == 404 else None),
+        record_as=ours,
     )
 
 

@@ -37,6 +37,11 @@ def choose_mode(settings: GatewaySettings, record: RunRecord, *, key: str, asked
         record.parameters = {**record.parameters, PARAMETER: mode.value}
 
 
+def mode_of(record: RunRecord) -> ContentMode:
+    """The mode that was decided on for a run."""
+    return ContentMode(record.parameters.get(PARAMETER, ContentMode.NONE))
+
+
 class ContentLog:
     """Keeps in mind what one run is asked and answers."""
 
@@ -50,10 +55,10 @@ class ContentLog:
     @classmethod
     def of(cls, record: RunRecord, request: AgentRequest, settings: GatewaySettings) -> Self | None:
         """The log of a run; None where nothing is kept of it."""
-        mode = record.parameters.get(PARAMETER)
-        if mode is None:
+        mode = mode_of(record)
+        if mode is ContentMode.NONE:
             return None
-        return cls(record, request, ContentMode(mode), most=settings.CONTENT_CHARACTERS)
+        return cls(record, request, mode, most=settings.CONTENT_CHARACTERS)
 
     def listening(self, outlet: Outlet) -> Outlet:
         """The same outlet, listened to."""

@@ -81,6 +81,20 @@ def record_of(draft: Draft) -> ContentRecord:
         return ContentRecord(run_id=draft.run_id, at=draft.at, mode=draft.mode, remarks=remarks)
 
 
+def kept_beside(text: str, mode: ContentMode, *, run_id: uuid.UUID, most: int) -> str | None:
+    """What is kept outside of the content of a text that may quote it, at most so many characters.
+
+    None where the mode keeps no texts, or redaction fails. Never raises: a run's end waits for it.
+    """
+    if mode not in (ContentMode.REDACTED, ContentMode.FULL):
+        return None
+    try:
+        return _Cutter(_hooks(mode), most).text(text)
+    except Exception as failure:  # noqa: BLE001 (a hook is foreign code; its message may hold the text)
+        logger.error("content.not_kept", extra={"run_id": run_id, "error": type(failure).__name__, "mode": mode})
+        return None
+
+
 def _record_of(draft: Draft) -> ContentRecord:
     remarks = list(draft.remarks)
     record = ContentRecord(
@@ -147,15 +161,19 @@ def characters_of(value: Any) -> int:
 
 
 def _fill_texts(record: ContentRecord, draft: Draft, remarks: list[str]) -> None:
-    settings = gateway_settings()
-    hooks: list[Redact] = []
-    if draft.mode is ContentMode.REDACTED:
-        hooks = [import_dotted(path, "GATEWAY['CONTENT_REDACTION']") for path in settings.CONTENT_REDACTION]
-        if not hooks:
-            raise LookupError("nothing redacts")
-    most = settings.CONTENT_CHARACTERS
+    hooks, most = _hooks(draft.mode), gateway_settings().CONTENT_CHARACTERS
     record.request = _storable(_kept_request(draft.asked, _Cutter(hooks, most), remarks))
     record.answer = _storable(_kept_answer(draft.answered, _Cutter(hooks, most), remarks))
+
+
+def _hooks(mode: ContentMode) -> list[Redact]:
+    """What each text of this mode goes through."""
+    if mode is not ContentMode.REDACTED:
+        return []
+    hooks = [import_dotted(path, "GATEWAY['CONTENT_REDACTION']") for path in gateway_settings().CONTENT_REDACTION]
+    if not hooks:
+        raise LookupError("nothing redacts")
+    return hooks
 
 
 def _kept_request(asked: Mapping[str, Any], cutter: "_Cutter", remarks: list[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from gateway_project.runs.content.drafting import (
     digest_of_request,
     dumps,
     encoded,
+    kept_beside,
     record_of,
 )
 from gateway_project.runs.content.record import ContentRecord
@@ -90,6 +91,32 @@ def test_where_a_hook_fails_no_text_is_kept_but_a_digest(
     assert "no text was kept" in record.remarks
     assert "nina" not in caplog.text + record.remarks
     assert [each.message for each in caplog.records] == ["content.not_kept"]
+
+
+@pytest.mark.parametrize("hooks", [["fail"], ["nothing"], ["is_not_there"], []])
+def test_what_stands_beside_the_content_is_not_kept_where_redaction_fails(
+    settings: Settings, caplog: pytest.LogCaptureFixture, hooks: list[str]
+) -> None:
+    use(settings, CONTENT_REDACTION=[f"{__name__}.{hook}" for hook in hooks])
+    assert kept_beside("hello nina", ContentMode.REDACTED, run_id=ids.new_run_id(), most=100) is None
+    assert "nina" not in caplog.text
+    assert [each.message for each in caplog.records] == ["content.not_kept"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "kept"),
+    [
+        ("none", None),
+        ("digest", None),
+        ("redacted", f"{'x' * 80} [redacted: API key]"),
+        ("full", f"{'x' * 80} {SECRET}"[:100]),
+    ],
+)
+def test_what_stands_beside_the_content_is_kept_as_that_is_and_redacted_before_it_is_cut(
+    mode: str, kept: str | None
+) -> None:
+    found = kept_beside(f"{'x' * 80} {SECRET}", ContentMode(mode), run_id=ids.new_run_id(), most=100)
+    assert found == kept
 
 
 @pytest.mark.parametrize("mode", ["digest", "redacted", "full"])
