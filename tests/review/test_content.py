@@ -1,4 +1,4 @@
-"""What was asked and answered is shown to those who may see it, each look is recorded, and nobody else hears of it."""
+"""What was asked and answered is shown to those who may see it, each look is recorded, and nobody else sees it."""
 
 import json
 import uuid
@@ -80,7 +80,7 @@ def test_a_long_text_is_shown_to_a_bound_and_the_page_says_so(as_user: MakeUser,
 
 @pytest.mark.parametrize("address", [page, lambda run: f"/api/runs/{run.pk}/content"], ids=["admin", "api"])
 @pytest.mark.parametrize("permissions", [(), ("view_run",), ("view_content",)])
-def test_both_permissions_are_needed_and_without_them_nobody_learns_whether_there_is_any(
+def test_both_permissions_are_needed_and_a_refusal_does_not_tell_whether_there_is_any(
     as_user: MakeUser, make_run: MakeRun, address: Any, permissions: tuple[str, ...]
 ) -> None:
     run, without = make_run(), make_run()
@@ -100,6 +100,15 @@ def test_both_permissions_are_needed_and_without_them_nobody_learns_whether_ther
     assert not AccessRecord.objects.filter(what="content").exists()
     if permissions == ("view_run",):
         assert "content/" not in client.get(f"/admin/gateway_runs/run/{run.pk}/change/").content.decode()
+
+
+def test_the_mode_is_seen_by_whoever_may_see_the_run(as_user: MakeUser, make_run: MakeRun) -> None:
+    run = make_run(parameters={"content": "full"})
+    keep(run)
+    client = as_user("view_run")
+    assert client.get(f"/api/runs/{run.pk}").json()["parameters"] == {"content": "full"}
+    for address in (f"/api/runs/{run.pk}", f"/admin/gateway_runs/run/{run.pk}/change/"):
+        assert "be brief" not in client.get(address).content.decode()
 
 
 def test_the_run_leads_to_its_content_where_there_is_some(as_user: MakeUser, make_run: MakeRun) -> None:
