@@ -1,6 +1,6 @@
 """Stored responses in the admin: that they are there, whose, and for how long; not what they say."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -8,19 +8,15 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
+from gateway_project.admin_pages.guarded import GuardedAdmin
 from gateway_project.conf import gateway_settings
 from gateway_project.review.visibility import of_visible_runs
 
 from .models import StoredResponse
 
-if TYPE_CHECKING:
-    ResponseModelAdmin = admin.ModelAdmin[StoredResponse]
-else:
-    ResponseModelAdmin = admin.ModelAdmin
-
 
 @admin.register(StoredResponse)
-class StoredResponseAdmin(ResponseModelAdmin):
+class StoredResponseAdmin(GuardedAdmin):
     """To look, never to change. Content stays with the client that may ask for it."""
 
     list_display = ("__str__", "status", "background", "principal_kind", "principal_id", "created_at", "expires_at")

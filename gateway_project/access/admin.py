@@ -17,13 +17,12 @@ from django.views.decorators.debug import sensitive_variables
 
 from gateway_project import clock
 from gateway_project.access.models import APIKey
+from gateway_project.admin_pages.guarded import GuardedAdmin
 from gateway_project.conf import gateway_settings
 
 if TYPE_CHECKING:
-    KeyModelAdmin = admin.ModelAdmin[APIKey]
     KeyModelForm = forms.ModelForm[APIKey]
 else:
-    KeyModelAdmin = admin.ModelAdmin
     KeyModelForm = forms.ModelForm
 
 REVOKE_URL = "gateway_access_apikey_revoke"
@@ -91,7 +90,7 @@ _READ_ONLY: Any = (shown_prefix, state, "created_at", "last_used_at", "revoked_a
 
 
 @admin.register(APIKey)
-class APIKeyAdmin(KeyModelAdmin):
+class APIKeyAdmin(GuardedAdmin):
     """A key's text is in the answer to the form that made it, and nowhere else."""
 
     form = APIKeyForm

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from gateway_project.review.models import Accessed, AccessRecord, AccessVia
 from gateway_project.runs.alerts.outbox import SIGNAL
 from gateway_project.runs.models import LegalHold, Run, RunAlert, Verification
 from gateway_project.runs.retention.holds import set_hold
+from responses.models import StoredResponse
 from tests.review.conftest import MakeRun, MakeUser
 from tests.review.test_content import keep
 
@@ -32,6 +34,8 @@ PERMISSION_OF = {
     RunAlert: "view_runalert",
     Verification: "view_verification",
     AccessRecord: "view_accessrecord",
+    APIKey: "view_apikey",
+    StoredResponse: "view_storedresponse",
 }
 JSON: dict[str, Any] = {"content_type": "application/json"}
 
@@ -49,7 +53,26 @@ def there(make_run: MakeRun) -> dict[type[Any], Any]:
     )
     walk = Verification.objects.create(started_at=now, walked_at=now, finished_at=now, first_break=TOLD)
     record_look(Onlooker(AccessVia.API, "user", "1", TOLD), Accessed.CONTENT, run_id=run.pk)
-    return {Run: run, LegalHold: hold, RunAlert: alert, Verification: walk, AccessRecord: AccessRecord.objects.get()}
+    key, _ = APIKey.objects.create_key(TOLD)
+    response = StoredResponse.objects.create(
+        id=run.pk,
+        principal_kind=TOLD,
+        principal_id=TOLD,
+        status="completed",
+        created_at=now,
+        expires_at=now + timedelta(days=1),
+        input=TOLD,
+        body=TOLD,
+    )
+    return {
+        Run: run,
+        LegalHold: hold,
+        RunAlert: alert,
+        Verification: walk,
+        AccessRecord: AccessRecord.objects.get(),
+        APIKey: key,
+        StoredResponse: response,
+    }
 
 
 def pages(model: type[Any], row: Any) -> Iterator[str]:
@@ -65,6 +88,9 @@ def pages(model: type[Any], row: Any) -> Iterator[str]:
         yield f"{base}{row.pk}/content/"
         yield f"{base}{uuid.UUID(int=7)}/content/"
         yield f"{base}cancel/?run={row.pk}"
+    if model is APIKey:
+        yield f"{base}{row.pk}/revoke/"
+        yield f"{base}{row.pk + 1000}/revoke/"
 
 
 def sees(client: Client, page: str, method: str = "get") -> tuple[int, bool]:
@@ -74,7 +100,7 @@ def sees(client: Client, page: str, method: str = "get") -> tuple[int, bool]:
 
 
 def test_the_pages_that_are_asked_for_are_all_that_there_are() -> None:
-    shown = {model for model in admin.site._registry if model._meta.app_label in ("gateway_runs", "gateway_review")}
+    shown = {model for model in admin.site._registry if model._meta.app_label.startswith("gateway_")}
     assert {model.__name__ for model in shown} - {model.__name__ for model in PERMISSION_OF} == {"Overview"}
 
 

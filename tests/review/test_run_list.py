@@ -15,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from gateway_project import clock, ids
-from gateway_project.review.admin import RunAdmin, paginator
+from gateway_project.admin_pages import bounded
+from gateway_project.review.admin import RunAdmin
 from gateway_project.runs.models import Run
 from gateway_project.runs.vocabulary import AbortCause, Endpoint, RunStatus
 from tests.review.conftest import MakeRun, MakeUser, ms
@@ -104,13 +105,13 @@ def test_the_newest_come_first_and_no_column_sorts_otherwise(admin_client: Clien
 def test_the_count_is_bounded_and_the_page_says_so(
     admin_client: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paginator, "MOST_LISTED", 3)
+    monkeypatch.setattr(bounded, "MOST_LISTED", 3)
     for _ in range(5):
         make_run()
     response = admin_client.get(LIST)
     assert response.context["cl"].result_count == 3
     assert "The newest 3 are listed" in text_of(response)
-    pages = paginator.BoundedPaginator(Run.objects.order_by("pk"), 2)
+    pages = bounded.BoundedPaginator(Run.objects.order_by("pk"), 2)
     assert pages.num_pages == 2
     with pytest.raises(EmptyPage):
         pages.page(3)
@@ -207,7 +208,7 @@ def test_the_form_of_a_time_range_keeps_what_else_is_chosen(admin_client: Client
 def test_a_list_that_is_cut_goes_on_with_older_runs_from_its_last_page(
     admin_client: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paginator, "MOST_LISTED", 4)
+    monkeypatch.setattr(bounded, "MOST_LISTED", 4)
     monkeypatch.setattr(RunAdmin, "list_per_page", 2)
     runs = [make_run(ago=ago) for ago in range(1, 8)]
     make_run("failed", ago=6.5)

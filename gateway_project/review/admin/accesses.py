@@ -12,11 +12,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from gateway_project.admin_pages.bounded import BoundedList, BoundedPaginator
 from gateway_project.conf import gateway_settings
 from gateway_project.ids import parse_run_id
 from gateway_project.review.access import ERASED, Onlooker
 from gateway_project.review.admin.display import NOTHING, run_link, utc_column, utc_seconds
-from gateway_project.review.admin.paginator import BoundedList, BoundedPaginator
 from gateway_project.review.admin.read_only import ReadOnlyAdmin
 from gateway_project.review.models import AccessRecord
 from gateway_project.review.visibility import of_visible_runs

@@ -18,6 +18,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from gateway_project import clock
+from gateway_project.admin_pages.bounded import BoundedPaginator
 from gateway_project.ids import chat_completion_id, response_id
 from gateway_project.review.access import Onlooker, filter_of, note_look
 from gateway_project.review.admin import columns, holds, integrity
@@ -28,7 +29,7 @@ from gateway_project.review.admin.display import NOTHING, WORD_BREAK, run_link
 from gateway_project.review.admin.export import ExportingAdmin
 from gateway_project.review.admin.filters import RUN_FILTERS
 from gateway_project.review.admin.live import LIVE_SCRIPT, unless_unchanged
-from gateway_project.review.admin.paginator import BoundedChangeList, BoundedPaginator
+from gateway_project.review.admin.older import BoundedChangeList
 from gateway_project.review.admin.read_only import ReadOnlyAdmin
 from gateway_project.review.admin.story import story
 from gateway_project.review.admin.timeline import timeline

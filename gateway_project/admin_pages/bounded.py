@@ -37,22 +37,10 @@ class BoundedPaginator(AnyPaginator):
 
 
 class BoundedList(ChangeList):
-    """A page of the list."""
+    """A page of such a list."""
 
     def get_results(self, request: HttpRequest) -> None:
         """Never without a limit: a database that expects many rows would read the whole table for few."""
         super().get_results(request)
         if not self.result_list.query.is_sliced:
             self.result_list = self.result_list[: self.list_max_show_all]
-
-
-class BoundedChangeList(BoundedList):
-    """A page of the list of runs, and where the list goes on."""
-
-    def older_url(self) -> str | None:
-        """From the last page of a list that was cut to the runs before it; beginning with its last one."""
-        assert isinstance(self.paginator, BoundedPaginator)
-        if not self.paginator.is_capped or self.page_num < self.paginator.num_pages or not self.result_list:
-            return None
-        last = list(self.result_list)[-1].received_at
-        return self.get_query_string({"until": last.isoformat()})
