@@ -14,6 +14,7 @@ from django.urls import URLPattern
 from gateway_project import clock, ids
 from gateway_project.access.models import APIKey
 from gateway_project.review.access import Onlooker, record_look
+from gateway_project.review.admin.filters import CLICKED
 from gateway_project.review.api.routes import urlpatterns
 from gateway_project.review.models import Accessed, AccessRecord, AccessVia
 from gateway_project.runs.alerts.outbox import SIGNAL
@@ -102,6 +103,23 @@ def sees(client: Client, page: str, method: str = "get") -> tuple[int, bool]:
 def test_the_pages_that_are_asked_for_are_all_that_there_are() -> None:
     shown = {model for model in admin.site._registry if model._meta.app_label.startswith("gateway_")}
     assert {model.__name__ for model in shown} - {model.__name__ for model in PERMISSION_OF} == {"Overview"}
+
+
+@pytest.mark.parametrize("model", PERMISSION_OF, ids=lambda model: model.__name__)
+def test_a_list_filters_by_what_its_filters_take_and_by_nothing_else(
+    there: dict[type[Any], Any], as_user: MakeUser, model: type[Any]
+) -> None:
+    listed, *_ = pages(model, there[model])
+    owner = as_user(PERMISSION_OF[model])
+    offered = owner.get(listed).context["cl"].filter_specs
+    taken = {name for spec in offered for name in spec.expected_parameters()} | {"q"}
+    filtered = {name.split("__")[0] for name in taken} | set(CLICKED.values())
+    for column in model._meta.get_fields():
+        for lookup in ("", "__exact", "__contains", "__startswith", "__gt", "__regex"):
+            if column.name not in filtered or lookup not in ("", "__exact"):
+                assert owner.get(listed, {f"{column.name}{lookup}": "c"}).status_code == 400, (column, lookup)
+    for name in taken:
+        assert owner.get(listed, {name: "1"}).status_code == 200, name
 
 
 def test_no_page_is_for_who_has_no_permission_or_another_one(there: dict[type[Any], Any], as_user: MakeUser) -> None:

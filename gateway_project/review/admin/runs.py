@@ -222,6 +222,10 @@ class RunAdmin(CancellingAdmin, ContentAdmin, ExportingAdmin, ReadOnlyAdmin):
         """Those that this user may know of, without what only the run's page shows."""
         return visible_runs(request).order_by(*self.ordering).defer("parameters")
 
+    def filter_parameters(self, request: HttpRequest) -> frozenset[str]:
+        """Also the ends of a time range."""
+        return super().filter_parameters(request) | {"since", "until"}
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """One that never asks for more rows than it shows."""
         return BoundedChangeList
