@@ -3,11 +3,13 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
+from gateway_project.admin_pages.bounded import BoundedList, BoundedPaginator
 from gateway_project.admin_pages.guarded import GuardedAdmin
 from gateway_project.conf import gateway_settings
 from gateway_project.review.visibility import of_visible_runs
@@ -21,9 +23,14 @@ class StoredResponseAdmin(GuardedAdmin):
 
     list_display = ("__str__", "status", "background", "principal_kind", "principal_id", "created_at", "expires_at")
     list_filter = ("status", "background")
+    list_per_page = 50
+    list_max_show_all = 200
     search_fields = ("=principal_id",)
     ordering = ("-created_at", "-id")
+    sortable_by = ()
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = BoundedPaginator
     fields = ("run", *list_display[1:], "previous", "followed_until")
     readonly_fields = fields
 
@@ -39,7 +46,11 @@ class StoredResponseAdmin(GuardedAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[StoredResponse]:
         """From the database of the runs; for those who may not see all of them those of runs that they may see."""
         found = StoredResponse.objects.using(gateway_settings().DATABASE).order_by(*self.ordering)
-        return of_visible_runs(request, found, "pk")
+        return of_visible_runs(request, found.defer("request", "input", "body"), "pk")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """One that never asks for more rows than it shows."""
+        return BoundedList
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Only requests make responses."""

@@ -4,14 +4,19 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin import AdminSite
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import path, reverse
 
 from gateway_project import clock, ids
+from gateway_project.admin_pages import bounded
 from responses.admin import StoredResponseAdmin
 from responses.models import StoredResponse
 
 pytestmark = pytest.mark.django_db
+
+LIST = "/admin/gateway_responses/storedresponse/"
 
 WITHOUT_RUNS = AdminSite()
 WITHOUT_RUNS.register(StoredResponse, StoredResponseAdmin)
@@ -50,6 +55,24 @@ def test_its_page_leads_to_its_run(admin_client: Client) -> None:
     response = stored_response()
     page = admin_client.get(reverse("admin:gateway_responses_storedresponse_change", args=(response.pk,)))
     assert reverse("admin:gateway_runs_run_change", args=(response.pk,)) in page.content.decode()
+
+
+def test_the_list_neither_counts_the_table_nor_reads_what_responses_say(admin_client: Client) -> None:
+    stored_response()
+    with CaptureQueriesContext(connection) as queries:
+        assert len(admin_client.get(LIST).context["cl"].result_list) == 1
+    asked = [query["sql"] for query in queries if "gateway_response" in query["sql"]]
+    assert len(asked) == 2
+    for sql in asked:
+        assert "LIMIT" in sql
+        assert not [column for column in ("request", "input", "body") if f'"{column}"' in sql]
+
+
+def test_a_list_that_is_cut_says_so(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "MOST_LISTED", 2)
+    for _ in range(3):
+        stored_response()
+    assert "The newest 2 are listed" in admin_client.get(LIST).content.decode()
 
 
 @pytest.mark.urls(__name__)
