@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from gateway_project import clock, ids
 from gateway_project.review.admin import cancel
@@ -51,6 +52,15 @@ def test_the_button_asks_for_a_reason_and_the_request_is_in_the_record(as_user: 
     assert "Its abort was asked by nina" in text
     assert "stopped" not in after.context["story"]
     assert "wrong customer" in text
+
+
+def test_the_page_that_asks_says_in_utc_when_the_run_came(
+    admin_client: Client, make_run: MakeRun, settings: Settings
+) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    run = make_run("running")
+    page = admin_client.get(f"{CANCEL}?run={run.pk}").content.decode()
+    assert f"received {run.received_at:%Y-%m-%d %H:%M:%S} UTC" in page
 
 
 def test_the_action_asks_for_a_reason_for_the_open_ones_only(admin_client: Client, make_run: MakeRun) -> None:

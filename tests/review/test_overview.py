@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.db.models import Max
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from gateway_project import clock
+from gateway_project.review.models import RolledHour
 from gateway_project.review.rollups import keep_up
 from gateway_project.runs.models import Run
 from gateway_project.runs.seals.triggers import maintenance
@@ -163,6 +165,15 @@ def test_text_from_outside_is_escaped(admin_client: Client, make_run: MakeRun) -
     make_run("running", agent=evil, principal_label=evil)
     assert evil not in text_of(page(admin_client, f"?agent={evil}"))
     assert evil not in text_of(page(admin_client))
+
+
+def test_times_are_utc_wherever_the_shop_is(admin_client: Client, make_run: MakeRun, settings: Settings) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    run = make_run("running")
+    text = text_of(page(admin_client))
+    counted_at = RolledHour.objects.aggregate(at=Max("rolled_at"))["at"]
+    assert f"since {run.received_at:%Y-%m-%d %H:%M:%S} UTC" in text
+    assert f"counted {counted_at:%Y-%m-%d %H:%M:%S} UTC" in text
 
 
 # -- live ---------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
-"""How the overview writes numbers."""
+"""How the pages write numbers and times."""
 
 from datetime import timedelta
 
 from django import template
 
-from gateway_project.review.admin.display import duration
+from gateway_project.review.admin.display import duration, utc_seconds
 
 register = template.Library()
+register.filter(utc_seconds)  # Django's `date` writes the time of the zone that the shop has set.
 
 
 @register.filter
