@@ -9,6 +9,7 @@ from typing import Any, TypedDict, cast
 
 from django.db.models import F, Q, QuerySet, Sum
 
+from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.review.models import KINDS, MEASURES, AbortLatencyHour, RunDay, RunHour
 from gateway_project.review.rollups import BEYOND_MS, DAY, HOUR, LATENCY_BOUNDS_MS, day_of, hour_of
@@ -101,13 +102,18 @@ class _Sums(TypedDict):
 
 
 class Figures:
-    """All figures of the time from `since` to `until`, in whole hours or days, of one agent or of all."""
+    """All figures of the time from `since` to `until`, in whole hours or days, of one agent or of all.
+
+    Its own `since` and `until` are what is counted: to before the end of the last hour or day, or to now.
+    """
 
     def __init__(self, since: datetime, until: datetime, agent: str = "") -> None:
-        self.until, self.agent = until, agent
+        self.agent = agent
         self.step = next((step for longest, step in _STEPS if until - since <= longest), DAY)
         """How much time a bar of the chart stands for."""
-        self.since = day_of(since) if self.step == DAY else hour_of(since)
+        first, whole = (day_of, DAY) if self.step == DAY else (hour_of, HOUR)
+        self.since = first(since)
+        self.until = max(until, min(first(until - clock.SMALLEST) + whole, clock.now()))
         self._of_agent = Q(agent=agent) if agent else Q()
 
     def _rows(self) -> QuerySet[Any]:
@@ -134,7 +140,8 @@ class Figures:
         at = self._step_of(self.since)
         while at < self.until:
             found = counts.get(at, Counter())
-            yield Step(at, at + self.step, {key: found[key] for key in ENDINGS})
+            since, until = max(at, self.since), min(at + self.step, self.until)
+            yield Step(since, until, {key: found[key] for key in ENDINGS})
             at += self.step
 
     def _step_of(self, at: datetime) -> datetime:

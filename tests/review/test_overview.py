@@ -1,7 +1,10 @@
 """The overview: for whom, what it says, what it costs."""
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.db import OperationalError, connection
@@ -11,12 +14,14 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from gateway_project import clock
+from gateway_project.review.admin.ranges import RANGES
 from gateway_project.review.models import RolledHour
 from gateway_project.review.rollups import keep_up
 from gateway_project.runs.models import Run
 from gateway_project.runs.seals.triggers import maintenance
 from tests.review.conftest import MakeRun, MakeUser
 
+RUNS = "/admin/gateway_runs/run/"
 OVERVIEW = "/admin/gateway_runs/overview/"
 
 
@@ -85,10 +90,61 @@ def test_each_number_leads_to_the_runs_that_it_counts(admin_client: Client, one_
     context = page(admin_client).context
     _, cells, total, _ = context["abort_rows"][0]
     _, step_url, counts, step_total = context["steps"][0]
-    during = f"{context['list_url']}?{context['during']}"
+    during = f"{context['list_url']}?{context['counted']}"
     for url, expected in ((total.url, 2), (cells[0].url, 2), (f"{during}&question=unresponsive", 1), (during, 6)):
         assert admin_client.get(url).context["cl"].result_count == expected
     assert admin_client.get(step_url).context["cl"].result_count == step_total == sum(counts)
+
+
+def links_of(client: Client, query: str) -> dict[str, tuple[int, int]]:
+    """Each link to the list: the number that bears it, and how many runs it leads to."""
+    text = text_of(page(client, query))
+    found = re.findall(r'<a href="/admin/gateway_runs/run/(\?[^"]*since=[^"]*)">([\d,]+)</a>', text)
+    steps = page(client, query).context["steps"]
+    pairs = [(unescape(url), int(number)) for url, number in found]
+    pairs += [(url.partition("/run/")[2], total) for _, url, _, total in steps]
+    return {url: (number, client.get(f"{RUNS}{url}").context["cl"].result_count) for url, number in pairs}
+
+
+def test_a_link_keeps_the_agent(admin_client: Client, make_run: MakeRun) -> None:
+    for agent, times in (("two", 1), ("scripted", 2)):
+        for kind in ["unresponsive", "completed"] * times:
+            make_run(kind, agent=agent, delivered=False)
+    links = links_of(admin_client, "?agent=two")
+    assert sorted(links.values()) == [(1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("query", ["range=24h", "range=7d", "range=30d"])
+def test_links_have_the_runs_that_were_counted_at_the_beginning_of_a_range(
+    admin_client: Client, make_run: MakeRun, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now().replace(hour=10, minute=30)
+    monkeypatch.setattr(clock, "now", lambda: now)
+    since = now - RANGES[query.partition("=")[2]][1]
+    for minutes in range(-2000, 200, 7):
+        make_run(received_at=since + timedelta(minutes=minutes))
+    links = links_of(admin_client, f"?{query}")
+    assert links
+    assert [url for url, (counted, listed) in links.items() if counted != listed] == []
+
+
+@pytest.mark.parametrize("days", [1, 5, 10, 40])
+def test_links_have_the_runs_that_were_counted_at_the_end_of_a_range(
+    admin_client: Client, make_run: MakeRun, days: int
+) -> None:
+    until = datetime(2026, 3, 5, 10, 30, tzinfo=UTC)
+    for minutes in range(-200, 1000, 7):
+        make_run(received_at=until + timedelta(minutes=minutes))
+    since = until - timedelta(days=days)
+    query = urlencode({"range": "custom", "since": since.isoformat(), "until": until.isoformat()})
+    for _ in range(10):  # A page counts for a moment only.
+        if not page(admin_client, f"?{query}").context["hours_left"]:
+            break
+    links = links_of(admin_client, f"?{query}")
+    assert links
+    assert [url for url, (counted, listed) in links.items() if counted != listed] == []
+    last = page(admin_client, f"?{query}").context["figures"].until
+    assert last == (until.replace(hour=11, minute=0) if days < 40 else until.replace(day=6, hour=0, minute=0))
 
 
 def test_without_any_run_it_says_so(admin_client: Client) -> None:

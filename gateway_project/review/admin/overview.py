@@ -144,11 +144,12 @@ def _keep_up(when: Range) -> int:
     oldest = first_hour()
     if oldest is None:
         return 0
-    since = max(Figures(when.since, when.until).since, oldest)
+    figures = Figures(when.since, when.until)
+    since, until = max(figures.since, oldest), figures.until - clock.SMALLEST
     try:
-        return keep_up(since, when.until, within=_COUNT_WITHIN_SECONDS)
+        return keep_up(since, until, within=_COUNT_WITHIN_SECONDS)
     except OperationalError:  # Somebody else writes, or nobody may: the figures are as old as they are.
-        return len(due_hours(since, when.until))
+        return len(due_hours(since, until))
 
 
 def figures_of(figures: Figures) -> dict[str, Any]:
@@ -156,11 +157,19 @@ def figures_of(figures: Figures) -> dict[str, Any]:
     return {
         "figures": figures,
         "list_url": reverse("admin:gateway_runs_run_changelist"),
-        "during": urlencode({"since": figures.since.isoformat(), "until": figures.until.isoformat()}),
+        "counted": _counted(figures),
         **over_time(figures),
         **aborts(figures),
         **latencies(figures),
     }
+
+
+def _counted(figures: Figures, step: Step | None = None, **asked: str) -> str:
+    """The parameters by which the list shows the runs that a number counts: of all the time, or of a step."""
+    when = step or figures
+    asked |= {"agent": figures.agent, "since": when.since.isoformat()}
+    asked |= {"until": (when.until - clock.SMALLEST).isoformat()}
+    return urlencode({name: value for name, value in asked.items() if value})
 
 
 def over_time(figures: Figures) -> dict[str, Any]:
@@ -168,7 +177,7 @@ def over_time(figures: Figures) -> dict[str, Any]:
     steps = figures.steps
     names = [_name(step, figures) for step in steps]
     chart = stacked([(name, step.runs) for name, step in zip(names, steps, strict=True)], ENDINGS)
-    rows = [(name, _step_url(step), step) for name, step in zip(names, steps, strict=True) if step.total]
+    rows = [(name, _step_url(step, figures), step) for name, step in zip(names, steps, strict=True) if step.total]
     return {
         "chart": chart,
         "steps": [(name, url, [step.runs[key] for key in ENDINGS], step.total) for name, url, step in rows][::-1],
@@ -183,10 +192,8 @@ def _name(step: Step, figures: Figures) -> str:
     return f"{step.since:%d %b}" if figures.step == DAY else f"{step.since:%d %b %H:%M}"
 
 
-def _step_url(step: Step) -> str:
-    until = step.until - clock.SMALLEST
-    query = urlencode({"since": step.since.isoformat(), "until": until.isoformat()})
-    return f"{reverse('admin:gateway_runs_run_changelist')}?{query}"
+def _step_url(step: Step, figures: Figures) -> str:
+    return f"{reverse('admin:gateway_runs_run_changelist')}?{_counted(figures, step)}"
 
 
 def aborts(figures: Figures) -> dict[str, Any]:
@@ -212,10 +219,8 @@ def aborts(figures: Figures) -> dict[str, Any]:
 
 
 def _abort_cell(figures: Figures, count: int, cause: str, phase: str = "") -> Cell:
-    query = {"abort_cause": cause, "abort_phase": phase, "agent": figures.agent}
-    query |= {"since": figures.since.isoformat(), "until": figures.until.isoformat()}
-    given = urlencode({name: value for name, value in query.items() if value})
-    return Cell(count, f"{reverse('admin:gateway_runs_run_changelist')}?{given}")
+    query = _counted(figures, abort_cause=cause, abort_phase=phase)
+    return Cell(count, f"{reverse('admin:gateway_runs_run_changelist')}?{query}")
 
 
 def latencies(figures: Figures) -> dict[str, Any]:
