@@ -81,6 +81,25 @@ def test_the_pages_of_a_list_are_one_look_and_each_export_is_one(as_user: MakeUs
     assert [what for _, what, _, _ in looks()] == ["list", "export", "export"]
 
 
+def test_the_page_that_asks_before_it_cancels_shows_runs(as_user: MakeUser, make_run: MakeRun) -> None:
+    runs = [make_run("running") for _ in range(2)]
+    client = as_user("view_run", "cancel_run")
+    assert client.get(f"{LIST}cancel/?run={runs[0].pk}").status_code == 200
+    assert [record.run for record in AccessRecord.objects.filter(what="run")] == [runs[0].pk]
+    client.post(LIST, {"action": "cancel_selected", "_selected_action": [str(run.pk) for run in runs]})
+    assert {record.run for record in AccessRecord.objects.filter(what="run")} == {run.pk for run in runs}
+    assert len(looks(what="run")) == 2
+
+
+def test_no_form_completes_runs_past_the_record(admin_client: Client, make_run: MakeRun) -> None:
+    run = make_run()
+    for model in ("runnote", "runlabel", "runcontent"):
+        asked = {"app_label": "gateway_runs", "model_name": model, "field_name": "run", "term": ""}
+        reply = admin_client.get("/admin/autocomplete/", asked)
+        assert reply.status_code == 404
+        assert str(run.pk) not in reply.content.decode()
+
+
 def test_who_is_refused_has_not_looked(as_user: MakeUser, make_run: MakeRun) -> None:
     run = make_run()
     client = as_user()

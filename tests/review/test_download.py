@@ -19,6 +19,7 @@ from gateway_project.access.models import APIKey
 from gateway_project.review import download as downloads
 from gateway_project.review.download import in_thread, pieces_of
 from gateway_project.review.export import as_csv, as_jsonl, run_as_dict, runs_in_order
+from gateway_project.review.models import AccessRecord
 from gateway_project.review.paging import Position
 from gateway_project.runs.models import Run
 from tests.review.conftest import KINDS, MakeRun, MakeUser
@@ -58,6 +59,28 @@ def test_an_export_of_the_list_has_its_time_range_too(admin_client: Client, make
     assert [json.loads(line)["id"] for line in lines] == [str(run.pk) for run in runs[1:3]]
     refused = admin_client.get(f"{LIST}export/?format=csv&since=<b>")
     assert (refused.status_code, refused["Content-Type"]) == (400, "text/plain; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("sttaus=failed", "There is no such parameter: 'sttaus'."),
+        ("status__exact=failed", "There is no such parameter: 'status__exact'."),
+        ("question=unresponsiv", "There is no such question: 'unresponsiv'."),
+        ("period=25h", "There is no such period: '25h'."),
+    ],
+)
+def test_a_misspelt_filter_exports_nothing_and_says_so(
+    admin_client: Client, one_of_each: dict[str, Run], query: str, complaint: str
+) -> None:
+    reply = admin_client.get(f"{LIST}export/?format=csv&{query}")
+    assert (reply.status_code, reply.content.decode()) == (400, complaint)
+    assert not AccessRecord.objects.exists()
+
+
+def test_what_says_how_a_list_is_shown_is_none_of_its_files(admin_client: Client, one_of_each: dict[str, Run]) -> None:
+    links = dict(admin_client.get(f"{LIST}?status=failed&all=&o=1&e=1").context["exports"])
+    assert links["Export CSV"] == f"{LIST}export/?status=failed&format=csv"
 
 
 def test_who_may_not_view_runs_exports_none(as_user: MakeUser, one_of_each: dict[str, Run]) -> None:

@@ -21,7 +21,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from gateway_project.ids import parse_run_id
+from gateway_project.review.access import Onlooker, note_look
 from gateway_project.review.cancelling import ask_to_cancel
+from gateway_project.review.models import Accessed, AccessVia
 from gateway_project.runs.abort import AbortRequest
 from gateway_project.runs.models import Run
 
@@ -96,6 +98,9 @@ class CancellingAdmin(RunModelAdmin):
         return HttpResponseRedirect(self._page_of(run_ids))
 
     def _ask(self, request: HttpRequest, runs: Sequence[Run], form: ReasonForm) -> TemplateResponse:
+        onlooker = Onlooker.of(request, AccessVia.ADMIN)
+        for run in runs:
+            note_look(onlooker, Accessed.RUN, run_id=run.pk)
         title = "Cancel this run?" if len(runs) == 1 else f"Cancel these {len(runs)} runs?"
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),

@@ -1,5 +1,6 @@
 """Exporting from the admin: what the list shows now, as a file."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -7,11 +8,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
 
 from gateway_project.review.access import Onlooker, filter_of, note_look
 from gateway_project.review.download import MEDIA_TYPES, download
 from gateway_project.review.models import Accessed, AccessVia
-from gateway_project.review.questions import moments
+from gateway_project.review.questions import QUESTIONS, moments
 from gateway_project.runs.models import Run
 
 if TYPE_CHECKING:
@@ -22,6 +24,20 @@ else:
 EXPORT_URL = "gateway_runs_run_export"
 
 _LABELS = {"csv": "Export CSV", "jsonl": "Export JSON lines"}
+
+
+PARAMETERS = frozenset({*QUESTIONS, "since", "until", "q"})
+"""What narrows an export."""
+
+
+def wrong_in(asked: Mapping[str, str]) -> str | None:
+    """What is no filter, or no value of one, in words. A misspelt filter must not export everything."""
+    for name, value in asked.items():
+        if name not in PARAMETERS:
+            return f"There is no such parameter: {name!r}."
+        if value and name in QUESTIONS and QUESTIONS[name].condition(value) is None:
+            return f"There is no such {name}: {value!r}."
+    return None
 
 
 class ExportingAdmin(RunModelAdmin):
@@ -39,6 +55,8 @@ class ExportingAdmin(RunModelAdmin):
         format_ = asked.pop("format", "")
         if format_ not in MEDIA_TYPES:
             return HttpResponseBadRequest(f"The format is one of: {', '.join(MEDIA_TYPES)}.")
+        if problem := wrong_in(asked):
+            return HttpResponseBadRequest(problem, content_type="text/plain; charset=utf-8")
         try:
             between = moments(asked)
         except ValueError as error:
@@ -51,7 +69,6 @@ class ExportingAdmin(RunModelAdmin):
         url = reverse(f"admin:{EXPORT_URL}", current_app=self.admin_site.name)
         links = []
         for format_, label in _LABELS.items():
-            asked = request.GET.copy()
-            asked["format"] = format_
-            links.append((label, f"{url}?{asked.urlencode()}"))
+            asked = {name: value for name, value in request.GET.dict().items() if name in PARAMETERS}
+            links.append((label, f"{url}?{urlencode(asked | {'format': format_})}"))
         return super().changelist_view(request, {"exports": links, **(extra_context or {})})

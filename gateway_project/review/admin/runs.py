@@ -249,6 +249,11 @@ class RunAdmin(CancellingAdmin, ContentAdmin, ExportingAdmin, ReadOnlyAdmin):
             note_look(Onlooker.of(request, AccessVia.ADMIN), Accessed.LIST, asked=filter_of(request))
         return fresh
 
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        """None for the lists that forms complete a relation from, which are refused then: they leave no look."""
+        match = request.resolver_match
+        return () if match is not None and match.url_name == "autocomplete" else super().get_search_fields(request)
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
     ) -> tuple[QuerySet[Run], bool]:
