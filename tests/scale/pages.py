@@ -77,7 +77,6 @@ def _pages() -> Iterable[tuple[str, str]]:
         "client_request_id": some.client_request_id,
         "worker": "worker-0",
         "parent_run": str(some.parent_run),
-        "streaming": "no",
         "period": "24h",
     }.items():
         yield f"by {name}", f"{LIST}?{urlencode({name: value})}"
