@@ -11,6 +11,7 @@ from tests.services import POSTGRES_URL
 
 _TESTS = Path(__file__).parent
 _FILES = (
+    "review/test_unstorable.py",
     "runs/alerts/test_courier.py",
     "runs/alerts/test_outbox.py",
     "runs/retention/test_race.py",

@@ -12,6 +12,7 @@ from django.db.models import F, Q, QuerySet, Sum
 from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.review.models import KINDS, MEASURES, AbortLatencyHour, RunDay, RunHour
+from gateway_project.review.questions import QUESTIONS
 from gateway_project.review.rollups import BEYOND_MS, DAY, HOUR, LATENCY_BOUNDS_MS, day_of, hour_of
 from gateway_project.runs.vocabulary import OPEN_STATUSES, AbortOutcome, RunStatus
 
@@ -114,7 +115,7 @@ class Figures:
         first, whole = (day_of, DAY) if self.step == DAY else (hour_of, HOUR)
         self.since = first(since)
         self.until = max(until, min(first(until - clock.SMALLEST) + whole, clock.now()))
-        self._of_agent = Q(agent=agent) if agent else Q()
+        self._of_agent = QUESTIONS["agent"].condition(agent) or Q() if agent else Q()
 
     def _rows(self) -> QuerySet[Any]:
         """Hours, or whole days where these will do: they are twenty-four times fewer. ``at`` is their beginning."""

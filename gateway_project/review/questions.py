@@ -13,6 +13,7 @@ from gateway_project.conf import gateway_settings
 from gateway_project.ids import parse_run_id
 from gateway_project.runs.labels import labelled
 from gateway_project.runs.models import CLIENT_GONE, SLOW_ABORT, Run
+from gateway_project.runs.record import storable
 from gateway_project.runs.vocabulary import (
     OPEN_STATUSES,
     AbortCause,
@@ -23,6 +24,11 @@ from gateway_project.runs.vocabulary import (
 )
 
 Choice = tuple[str, str]
+
+
+def is_storable(value: str) -> bool:
+    """Whether a database can hold that text: PostgreSQL refuses a query with any other."""
+    return bool(storable(value) == value)
 
 
 class Question(Protocol):
@@ -94,7 +100,7 @@ class Column:
 
     def condition(self, value: str) -> Q | None:
         """The runs that have it."""
-        stored = self.read(value)
+        stored = self.read(value) if is_storable(value) else None
         return Q(pk__in=()) if stored is None else Q(**{self.name: stored}) & self.also
 
 
@@ -222,6 +228,8 @@ def search(runs: "QuerySet[Run]", term: str) -> Q:
     with_label = labelled(term)
     if with_label is not None:
         return with_label
+    if not is_storable(term):
+        return Q(pk__in=())
     if runs.filter(principal_label=term).exists():
         return Q(principal_label=term)
     return Q(client_request_id__startswith=term) & ~Q(client_request_id="")  # as the index has it

@@ -17,6 +17,7 @@ from gateway_project.review.models import Accessed, AccessVia
 from gateway_project.review.paging import Selection
 from gateway_project.review.questions import QUESTIONS
 from gateway_project.runs.models import Run
+from gateway_project.runs.record import storable
 
 
 class Command(BaseCommand):
@@ -58,7 +59,7 @@ class Command(BaseCommand):
 def _filter(options: dict[str, Any]) -> str:
     """What was asked for, as the admin's list would spell it."""
     asked = {"q": options["search"], **{name: options[name] for name in ("since", "until", *QUESTIONS)}}
-    return urlencode({name: value for name, value in asked.items() if value})
+    return urlencode({name: storable(value) for name, value in asked.items() if value})
 
 
 def _moment(options: dict[str, Any], name: str) -> Any:
