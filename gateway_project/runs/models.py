@@ -238,11 +238,6 @@ class Run(models.Model):
         return (self.finished_at or clock.now()) - self.received_at
 
     @property
-    def time_to_first_output(self) -> timedelta | None:
-        """From arrival to the agent's first output."""
-        return self.first_output_at - self.received_at if self.first_output_at else None
-
-    @property
     def abort_latency(self) -> timedelta | None:
         """From the wish to abort to the agent's real end."""
         if self.abort_requested_at is None or self.settled_at is None:
