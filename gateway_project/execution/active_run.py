@@ -156,7 +156,7 @@ class ActiveRun:
 
     @property
     def closed(self) -> "asyncio.Future[None]":
-        """Done when the run's end is durable. Made for the first who asks: of most runs nobody does."""
+        """Done when the run's end is durable, or refused for good. Made for the first who asks: of most nobody does."""
         if self._closed is None:
             self._closed = self.task.get_loop().create_future()
             if self._end is not None and self._end.done():

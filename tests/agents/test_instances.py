@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from gateway_project.agents.instances import NoInstance, instance_of
+from gateway_project.agents.scripted.instances import NoInstance, instance_of
 
 PERSON = {
     "type": "object",

@@ -12,8 +12,8 @@ from typing import Any
 
 from gateway_project.agents.errors import AgentError
 from gateway_project.agents.events import AgentEvent, Finish, ReasoningDelta, TextDelta, ToolCallDelta
-from gateway_project.agents.instances import NoInstance, Schema, instance_of
 from gateway_project.agents.request import AgentRequest, FunctionTool
+from gateway_project.agents.scripted.instances import NoInstance, Schema, instance_of
 from gateway_project.agents.scripted.limits import words
 
 REASONING = "I read it and answer."

@@ -19,8 +19,8 @@ from gateway_project.transport.servers.flow import Flow
 from gateway_project.transport.servers.head import whole_head
 from gateway_project.transport.servers.idle import OneIdleTimer
 from gateway_project.transport.servers.prompt import PromptWriting, write_no_more, write_promptly
+from gateway_project.transport.servers.refusals import raw_refusal
 from gateway_project.transport.servers.request import GatewayRequest
-from gateway_project.transport.servers.requests import raw_refusal
 
 _PIPELINED_LIMIT = 0x4000
 _LENGTH_DIGITS = 19

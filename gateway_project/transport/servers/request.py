@@ -15,7 +15,7 @@ from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.transport.errors import BadFraming, BodyTooLarge
 from gateway_project.transport.servers.flow import buffered
-from gateway_project.transport.servers.requests import refusal
+from gateway_project.transport.servers.refusals import refusal
 
 _write = Request.write
 _ODD_IN_VALUE = re.compile(rb"[\x0b\x0c\x1c-\x1e\x85]")
