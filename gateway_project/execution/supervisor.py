@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from typing import Any, TypeVar
@@ -171,6 +172,13 @@ class Supervisor:
         record.abort_requested_at = record.settled_at = clock.now()
         record.delivered = False
         self._insert_ended(record, RunStatus.ABORTED)
+
+    async def give_notice(self) -> None:
+        """Refuse what is new, and let load balancers find out before nobody listens any more."""
+        self.draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.DRAIN_NOTICE):
+                await self._hurry.wait()
 
     async def shutdown(self) -> None:
         """Refuse what is new, let what runs run for the drain time, abort the rest, write it all down.

@@ -159,8 +159,7 @@ class GatewayServer(Server):
             # Twisted's own handler would only complain that it is stopping already.
             for signum in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(signum, supervisor.hurry)
-            supervisor.draining = True
-            await asyncio.sleep(supervisor.settings.DRAIN_NOTICE)
+            await supervisor.give_notice()
         for port in getattr(self, "_ports", []):
             await defer.maybeDeferred(port.stopListening).asFuture(asyncio.get_running_loop())
         if supervisor is not None:

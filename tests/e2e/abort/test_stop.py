@@ -201,6 +201,16 @@ def test_a_second_signal_hurries(make_gateway: MakeGateway, route: Route) -> Non
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "shutdown", "stopped")
 
 
+def test_who_gives_notice_listens_on_and_a_second_signal_hurries_that_too(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(DRAIN_NOTICE=600)
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: ask(gateway.port, "GET", "/readyz", key=None).status == 503, what="the notice")
+    assert gateway.process.poll() is None
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(20) == 0
+
+
 def test_a_reader_that_is_stuck_too_long_is_given_up(make_gateway: MakeGateway, route: Route) -> None:
     gateway = make_gateway(SLOW_READER_SECONDS=0.5)
     reader = Client(gateway.port)
