@@ -56,7 +56,7 @@ class Progress:
         """Keep what matters of an event.
 
         Raises:
-            AgentMisbehaved: for a finish of no choice that was asked for, or with no reason that there is.
+            AgentMisbehaved: for a finish of no choice that there can be, or with no reason that there is.
         """
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
@@ -74,8 +74,9 @@ class Progress:
 
     @property
     def has_finished(self) -> bool:
-        """Whether every choice has."""
-        return len(self._finishes) >= self.request.choices
+        """Whether every choice has that was asked for."""
+        asked = self.request.choices
+        return len(self._finishes) >= asked and sum(choice < asked for choice in self._finishes) == asked
 
     @property
     def finish_reasons(self) -> Mapping[int, FinishReason]:
@@ -108,7 +109,7 @@ class Progress:
 
     def _take_finish(self, finish: Finish) -> None:
         reason = next((known for known in _REASONS if known == finish.reason), None)
-        if reason is None or type(finish.choice) is not int or not 0 <= finish.choice < self.request.choices:
+        if reason is None or type(finish.choice) is not int or finish.choice < 0:
             raise AgentMisbehaved("The agent finished in a way that nobody knows.")
         self._finishes[finish.choice] = reason
         if self.has_finished:
