@@ -66,6 +66,7 @@ def test_a_reader_that_is_stuck_too_long_is_given_up(make_server: MakeServer) ->
     run = open_run(gateway, set())
     row = gateway.store.ended(run["id"], within=20)
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "slow_reader", "stopped")
+    assert reader.close_code() in (None, 1011)
 
 
 def test_at_the_servers_end_the_run_is_stopped_as_by_a_shutdown(make_server: MakeServer, server: Server) -> None:
