@@ -110,17 +110,21 @@ def begin_at_once(changes: Sequence[Change], connection: BaseDatabaseWrapper) ->
     Returns:
         Whether they have begun. If not, it must be done in a transaction, where it does no harm to do it again.
     """
-    begun = [change.record for change in changes if isinstance(change, InsertRun) and _is_bare(change.record)]
-    workers = {record.worker for record in begun}
-    if connection.vendor != "postgresql" or len(begun) < len(changes) or len(workers) != 1:
+    if connection.vendor != "postgresql" or not changes or not all(map(_is_bare_beginning, changes)):
+        return False
+    begun = [change.record for change in changes if isinstance(change, InsertRun)]
+    worker = begun[0].worker
+    if any(record.worker != worker for record in begun):
         return False
     rows = [values(record, _OPEN_COLUMNS, connection) for record in begun]
-    return _INSERT_UNTOLD.run_locked(rows, workers.pop(), connection)
+    return _INSERT_UNTOLD.run_locked(rows, worker, connection)
 
 
-def _is_bare(record: RunRecord) -> bool:
-    """Whether its beginning is a row and no more."""
-    return record.status in OPEN_STATUSES and is_untold(record) and not any(labels_of(record.parameters))
+def _is_bare_beginning(change: Change) -> bool:
+    """Whether it makes an open run's row and does no more."""
+    if not isinstance(change, InsertRun) or change.record.status not in OPEN_STATUSES:
+        return False
+    return is_untold(change.record) and not any(labels_of(change.record.parameters))
 
 
 def _insert_open(records: Sequence[RunRecord], connection: BaseDatabaseWrapper) -> None:
