@@ -38,6 +38,6 @@ def test_the_same_on_postgresql() -> None:
         cwd=_TESTS.parent,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     assert tests.returncode == 0, tests.stdout + tests.stderr
