@@ -5,6 +5,11 @@ from collections.abc import Hashable
 _LOST = "\ufffd"
 
 
+def joined(text: str) -> str:
+    """`text` with its pairs of surrogates joined; lone ones, which UTF-8 cannot hold, become U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 class Halves:
     """Joins the pieces of several texts, so that each piece is text that UTF-8 can hold.
 
@@ -29,7 +34,7 @@ class Halves:
         try:
             text.encode()
         except UnicodeEncodeError:
-            return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return joined(text)
         return text
 
     def rest(self, which: Hashable) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from gateway_project.agents.halves import joined
+
 CONTENT_TYPE = b"text/event-stream; charset=utf-8"
 HEADERS = (
     (b"content-type", CONTENT_TYPE),
@@ -39,7 +41,7 @@ def dumps(value: Any) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        return joined(text).encode()
 
 
 def _quickly(value: Any) -> bytes | None:

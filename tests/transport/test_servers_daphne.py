@@ -87,30 +87,22 @@ def test_a_version_that_is_known_is_mended(
 
 
 @pytest.mark.usefixtures("bare_daphne")
-@pytest.mark.parametrize("version", ["4.0.0", "4.3.0", "5.0.dev1"])
-def test_an_unknown_version_is_left_as_it_is_with_one_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, version: str
+@pytest.mark.parametrize(
+    ("package", "version", "told"),
+    [
+        *((daphne, version, "daphne.unknown_version") for version in ("4.0.0", "4.3.0", "5.0.dev1")),
+        *((twisted, version, "daphne.old_twisted") for version in ("22.4.0", "23.8.0", "24.3.0")),
+    ],
+)
+def test_an_unknown_version_and_one_on_an_older_twisted_are_left_as_they_are_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, package: Any, version: str, told: str
 ) -> None:
     before = installed()
-    monkeypatch.setattr(daphne, "__version__", version)
+    monkeypatch.setattr(package, "__version__", version)
     remedy.install()
     assert installed() == before
     [warning] = caplog.records
-    assert (warning.levelname, warning.message) == ("WARNING", "daphne.unknown_version")
-    assert vars(warning)["version"] == version
-
-
-@pytest.mark.usefixtures("bare_daphne")
-@pytest.mark.parametrize("version", ["22.4.0", "23.8.0", "24.3.0"])
-def test_daphne_on_an_older_twisted_is_left_as_it_is_with_one_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, version: str
-) -> None:
-    before = installed()
-    monkeypatch.setattr(twisted, "__version__", version)
-    remedy.install()
-    assert installed() == before
-    [warning] = caplog.records
-    assert (warning.levelname, warning.message) == ("WARNING", "daphne.old_twisted")
+    assert (warning.levelname, warning.message) == ("WARNING", told)
     assert vars(warning)["version"] == version
 
 

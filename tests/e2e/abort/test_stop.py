@@ -223,13 +223,19 @@ def test_a_reader_that_is_stuck_too_long_is_given_up(make_gateway: MakeGateway, 
         reader.read_until(b"[DONE]")
 
 
-def test_one_that_does_not_take_its_whole_answer_is_given_up_too(make_gateway: MakeGateway, route: Route) -> None:
-    """The server tells of its own end of the exchange before the last byte has left (platform fact 2)."""
-    gateway = make_gateway(SLOW_READER_SECONDS=0.5)
+def reader_of_a_large_answer(gateway: Gateway, route: Route) -> Client:
+    """One who asks for more than the kernel takes, and does not read yet."""
     reader = Client(gateway.port)
     reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     body = route.body("scripted/echo", stream=False, prompt="x" * 9 * 1024 * 1024)
     reader.send("POST", route.path, key=gateway.key, body=body)
+    return reader
+
+
+def test_one_that_does_not_take_its_whole_answer_is_given_up_too(make_gateway: MakeGateway, route: Route) -> None:
+    """The server tells of its own end of the exchange before the last byte has left (platform fact 2)."""
+    gateway = make_gateway(SLOW_READER_SECONDS=0.5)
+    reader = reader_of_a_large_answer(gateway, route)
     run = open_run(gateway, set())
     row = gateway.store.ended(run["id"], within=20)
     assert (row["status"], row["abort_outcome"]) == ("completed", "finished_first")
@@ -240,10 +246,7 @@ def test_one_that_does_not_take_its_whole_answer_is_given_up_too(make_gateway: M
 
 def test_one_that_reads_slowly_and_steadily_gets_all_of_it(make_gateway: MakeGateway, route: Route) -> None:
     gateway = make_gateway(SLOW_READER_SECONDS=2)
-    reader = Client(gateway.port)
-    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    body = route.body("scripted/echo", stream=False, prompt="x" * 9 * 1024 * 1024)
-    reader.send("POST", route.path, key=gateway.key, body=body)
+    reader = reader_of_a_large_answer(gateway, route)
     reply = reader.read_head()
     left = int(reply.headers["content-length"]) - len(reader.buffer)
     begun = time.monotonic()
