@@ -182,6 +182,8 @@ class ResponsesSocket(SocketConsumer):
 
     def _drop_turn(self, cause: AbortCause) -> None:
         """Writing found that the client is gone, or stuck."""
+        if cause is AbortCause.CLIENT_DISCONNECT and current_supervisor().draining:
+            return  # The server itself may have closed it: the message of that, which follows, tells.
         if self._turn is not None:
             self._turn.drop(cause)
 

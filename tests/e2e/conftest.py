@@ -9,7 +9,7 @@ import pytest
 
 from tests import services
 from tests.e2e.config import CONFIG
-from tests.e2e.gateway import Gateway, Store
+from tests.e2e.gateway import Database, Gateway, Store, Templates
 from tests.e2e.routes import ROUTES, Route
 from tests.e2e.wire import Client
 
@@ -30,25 +30,51 @@ _ON_ONE = bool(os.environ.get("GATEWAY_SECOND_CORNER")) and services.missing("po
 """Where what runs on both databases elsewhere runs on one, see `tests.corners`."""
 
 
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
+    """A migrated database of each kind, made when it is first asked for."""
+    made: dict[Database, Store] = {}
+
+    def template(kind: Database) -> Store:
+        if kind not in made:
+            made[kind] = Store(kind, tmp_path_factory.mktemp("template"))
+            made[kind].create()
+        return made[kind]
+
+    yield template
+    for store in made.values():
+        store.drop()
+
+
 @pytest.fixture(scope="session", params=[_POSTGRES] if _ON_ONE else ["sqlite", _POSTGRES])
-def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A migrated database to copy."""
+def template(request: pytest.FixtureRequest, templates: Templates) -> Store:
+    """A migrated database to copy: of each kind in turn."""
     if request.param == "postgres" and services.missing("postgres"):
         pytest.skip("no PostgreSQL")
-    store = Store(request.param, tmp_path_factory.mktemp("template"))
-    store.create()
-    yield store
-    store.drop()
+    return templates(request.param)
 
 
 @pytest.fixture(scope="session")
-def gateway(template: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateways(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Database], Gateway]]:
+    """A server for each kind of database, which stays up while tests with another have their turn."""
+    made: dict[Database, Gateway] = {}
+
+    def gateway(kind: Database) -> Gateway:
+        if kind not in made:
+            folder = tmp_path_factory.mktemp("gateway")
+            made[kind] = Gateway(templates(kind).copy(folder), CONFIG, folder).start()
+        return made[kind]
+
+    yield gateway
+    for server in made.values():
+        server.stop()
+        server.store.drop()
+
+
+@pytest.fixture(scope="session")
+def gateway(template: Store, gateways: Callable[[Database], Gateway]) -> Gateway:
     """A server that tests share: they must not stop it or fill its queue for long."""
-    folder = tmp_path_factory.mktemp("gateway")
-    server = Gateway(template.copy(folder), CONFIG, folder).start()
-    yield server
-    server.stop()
-    server.store.drop()
+    return gateways(template.kind)
 
 
 @pytest.fixture

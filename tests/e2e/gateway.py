@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -115,6 +116,20 @@ class Store:
             names = [column.name for column in cursor_pg.description or ()]
             return [_normal(dict(zip(names, row, strict=True))) for row in (cursor_pg.fetchall() if names else ())]
 
+    def is_free(self) -> bool:
+        """Whether nobody holds the lock that keeps all others from writing, as only SQLite has it."""
+        if self.kind != "sqlite":
+            return True
+        connection = sqlite3.connect(f"{self.folder / self.name}.sqlite3", timeout=0.05, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            connection.close()
+        return True
+
     def runs(self) -> list[Row]:
         """All runs, oldest first."""
         return self.query("SELECT * FROM gateway_run ORDER BY received_at, id")
@@ -145,6 +160,10 @@ class Store:
 
         with psycopg.connect(self.server, autocommit=True) as connection:
             connection.execute(sql)
+
+
+Templates = Callable[[Database], Store]
+"""A migrated database of a kind, to copy."""
 
 
 def _normal(row: Row) -> Row:
@@ -215,13 +234,17 @@ class Gateway:
         return base_env() | ours | self.environment
 
     def start(self) -> "Gateway":
-        """Start the server on a free port of `address` and wait until it listens."""
+        """Start the server on a free port of `address`; wait until it answers, and so hears signals, too."""
         self._config_path.write_text(f"GATEWAY = {self.config!r}\n")
         program = str(Path(sys.executable).with_name(self.server))
         command = [*self.command_prefix, program, *self._arguments(), *self.arguments, self.application]
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=self.cwd, env=self.env, stdout=log, stderr=subprocess.STDOUT)
         self.port = wait_for(self._listening, within=30, what="the server's start")
+        first = HTTPConnection(self.address, self.port, timeout=30)
+        first.request("GET", "/healthz", headers={"Host": "localhost"})
+        first.getresponse().read()
+        first.close()
         return self
 
     def terminate(self, *, within: float = 30) -> int:

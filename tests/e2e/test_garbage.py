@@ -11,7 +11,7 @@ import pytest
 from tests.bench.source import source
 from tests.e2e.abort.test_records import open_run, run_ids
 from tests.e2e.config import CONFIG
-from tests.e2e.gateway import Gateway, Store, wait_for
+from tests.e2e.gateway import Gateway, Templates, wait_for
 from tests.e2e.routes import CHAT, Route
 from tests.e2e.socket_wire import SocketClient
 from tests.e2e.wire import Client, ask
@@ -24,11 +24,10 @@ Ask = Callable[[Gateway], None]
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One whose collector does not run by itself, with an upstream."""
     folder = tmp_path_factory.mktemp("garbage")
-    store = Store("sqlite", folder)
-    store.create()
+    store = templates("sqlite").copy(folder)
     with source() as port:
         options = {"base_url": f"http://127.0.0.1:{port}/v1", "api_key": "upstream-secret"}
         upstream = {"BACKEND": "gateway_project.agents.openai.OpenAIAgent", "OPTIONS": options}

@@ -11,7 +11,7 @@ from openai import OpenAI
 from tests.agents.test_local import LONG_PROMPT
 from tests.e2e.abort.test_records import open_run, run_ids
 from tests.e2e.clients.test_openai import FLAT_WEATHER, WEATHER
-from tests.e2e.gateway import Gateway, Store
+from tests.e2e.gateway import Gateway, Templates
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, ask
 from tests.test_docs import ROOT, blocks
@@ -20,11 +20,10 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A server with the agents of the project's own settings."""
     folder: Path = tmp_path_factory.mktemp("local")
-    store = Store("sqlite", folder)
-    store.create()
+    store = templates("sqlite").copy(folder)
     config = {"AGENTS": {"local": {"BACKEND": "gateway_project.agents.local.LocalAgent"}}, "DEFAULT_AGENT": "local"}
     server = Gateway(store, config, folder).start()
     yield server
@@ -102,9 +101,8 @@ def test_parallel_requests_queue_and_are_all_answered(gateway: Gateway, route: R
     assert all(later["started_at"] >= earlier["settled_at"] for earlier, later in pairwise(rows))
 
 
-def test_the_server_ends_cleanly_in_the_middle_of_a_generation(tmp_path: Path) -> None:
-    store = Store("sqlite", tmp_path)
-    store.create()
+def test_the_server_ends_cleanly_in_the_middle_of_a_generation(templates: Templates, tmp_path: Path) -> None:
+    store = templates("sqlite").copy(tmp_path)
     config = {"AGENTS": {"local": {"BACKEND": "gateway_project.agents.local.LocalAgent"}}, "DRAIN_SECONDS": 0}
     server = Gateway(store, config, tmp_path).start()
     try:

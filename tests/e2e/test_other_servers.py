@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.abort.test_records import assert_aborted, let_the_agent_begin, open_run, run_ids
 from tests.e2e.config import CONFIG
-from tests.e2e.gateway import Gateway, Server, Store, manage
+from tests.e2e.gateway import Gateway, Server, Store, Templates, manage
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, ask
 
@@ -32,11 +32,9 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(templates: Templates) -> Store:
     """SQLite only: the server makes no difference to the database."""
-    made = Store("sqlite", tmp_path_factory.mktemp("template"))
-    made.create()
-    return made
+    return templates("sqlite")
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def test_a_reader_that_is_stuck_too_long_is_given_up(make_server: MakeServer) ->
 def test_at_the_servers_end_the_run_is_stopped_as_by_a_shutdown(make_server: MakeServer, server: Server) -> None:
     gateway = make_server(DRAIN_SECONDS=0.1)
     client, idle = opened(gateway), opened(gateway)
-    client.create("scripted/slow-3000x20ms")
+    client.create("scripted/slow-30000x1ms")  # one is nearly always being written
     client.read_text("bravo")
     assert gateway.process is not None
     gateway.process.send_signal(signal.SIGTERM)

@@ -36,7 +36,7 @@ logger = logging.getLogger("gateway.journal")
 
 _MANY = 3
 """Changes in a batch that tell that others will follow at once: a single client's come one or two at a time."""
-_GATHER_SECONDS = 0.002
+_GATHER_SECONDS = 0.004
 """How long the next batch then gathers: a commit costs as much as the records of several runs."""
 _UNREACHABLE = (OperationalError, InterfaceError)
 _IN_THE_WAY = ("40", "55P03", "57014")

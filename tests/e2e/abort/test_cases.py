@@ -10,7 +10,7 @@ import pytest
 from gateway_project.routing import endpoint_routes, websocket_routes
 from gateway_project.transport.run_consumer import RunConsumer
 from tests.e2e.abort.cases import CONFIG, Case, matrix, pairs, pairwise
-from tests.e2e.gateway import Database, Gateway, Server, Store, wait_for
+from tests.e2e.gateway import Database, Gateway, Server, Templates, wait_for
 from tests.e2e.routes import ABORTABLE, CHAT
 
 pytestmark = pytest.mark.e2e
@@ -24,29 +24,13 @@ Done = Callable[[Case], None]
 
 
 @pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Database], Store]]:
-    """An empty database of each kind to copy."""
-    made: dict[Database, Store] = {}
-
-    def store(kind: Database) -> Store:
-        if kind not in made:
-            made[kind] = Store(kind, tmp_path_factory.mktemp("template"))
-            made[kind].create()
-        return made[kind]
-
-    yield store
-    for one in made.values():
-        one.drop()
-
-
-@pytest.fixture(scope="module")
 def done(
-    request: pytest.FixtureRequest, migrated: Callable[[Database], Store], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, templates: Templates, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Done]:
     """Runs all cases of the place, side by side; raises what a case raised."""
     server, database = place = request.param
     folder: Path = tmp_path_factory.mktemp(server)
-    store = migrated(database).copy(folder)
+    store = templates(database).copy(folder)
     gateway = Gateway(store, CONFIG, folder, server=server).start()
     try:
         yield _run([case for case in (*WHOLE, *PAIRWISE) if (case.server, case.database) == place], gateway, folder)

@@ -11,7 +11,7 @@ import pytest
 from gateway_project import clock
 from tests.e2e.abort.test_records import open_run
 from tests.e2e.config import CONFIG
-from tests.e2e.gateway import Gateway, Store, wait_for
+from tests.e2e.gateway import Gateway, Store, Templates, wait_for
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, ask
 
@@ -22,11 +22,9 @@ SLACK = timedelta(seconds=2)
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def template(templates: Templates) -> Store:
     """SQLite only: no other database is locked as a whole."""
-    store = Store("sqlite", tmp_path_factory.mktemp("template"))
-    store.create()
-    return store
+    return templates("sqlite")
 
 
 @pytest.fixture

@@ -68,8 +68,8 @@ def test_a_process_that_was_only_paused_stops_its_agents_and_adds_no_second_end(
     client = Client(paused.port)
     client.send("POST", route.path, key=paused.key, body=route.body("scripted/think-60000ms", stream=True))
     run = open_run(paused, set())
+    wait_for(lambda: _paused_at_rest(paused), what="a moment without a lock")
     assert paused.process is not None
-    paused.process.send_signal(signal.SIGSTOP)
     closed = witness.store.ended(run["id"], within=20)
     paused.process.send_signal(signal.SIGCONT)
     assert client.read_reply().json["error"]["code"] == "shutting_down"
@@ -82,6 +82,16 @@ def test_a_process_that_was_only_paused_stops_its_agents_and_adds_no_second_end(
     row = paused.store.ended(again.headers["x-request-id"])
     assert row["status"] == "completed"
     assert row["worker"] != run["worker"]
+
+
+def _paused_at_rest(gateway: Gateway) -> bool:
+    """Pause it, but not while it holds SQLite's only lock, and so everybody up."""
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGSTOP)
+    if gateway.store.is_free():
+        return True
+    gateway.process.send_signal(signal.SIGCONT)
+    return False
 
 
 def test_the_living_are_left_alone(make_gateway: MakeGateway, route: Route) -> None:

@@ -5,16 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.config import CONFIG
-from tests.e2e.gateway import Gateway, Store
+from tests.e2e.gateway import Gateway, Templates
 
 
 @pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def server(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A daphne that stays up through all of it, without an error in its log."""
     folder = tmp_path_factory.mktemp("bad-input")
-    store = Store("sqlite", folder)
-    store.create()
-    gateway = Gateway(store, CONFIG, folder).start()
+    gateway = Gateway(templates("sqlite").copy(folder), CONFIG, folder).start()
     yield gateway
     assert gateway.process is not None
     assert gateway.process.poll() is None

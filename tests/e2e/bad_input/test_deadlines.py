@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.bad_input.raw import Case, build, check_envelope, check_good, good_body
 from tests.e2e.config import CONFIG
-from tests.e2e.gateway import Gateway, Server, Store
+from tests.e2e.gateway import Gateway, Server, Templates
 from tests.e2e.routes import CHAT, Route
 from tests.e2e.wire import Client, Reply
 
@@ -17,16 +17,16 @@ pytestmark = pytest.mark.e2e
 SECONDS = 0.6
 
 
-def start(server: Server, folder: Path) -> Gateway:
-    store = Store("sqlite", folder)
-    store.create()
-    return Gateway(store, CONFIG | {"LIMITS": {"BODY_SECONDS": SECONDS}}, folder, server=server).start()
+def start(server: Server, templates: Templates, folder: Path) -> Gateway:
+    return Gateway(
+        templates("sqlite").copy(folder), CONFIG | {"LIMITS": {"BODY_SECONDS": SECONDS}}, folder, server=server
+    ).start()
 
 
 @pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def hasty(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A daphne that waits for no request longer than `SECONDS`."""
-    gateway = start("daphne", tmp_path_factory.mktemp("hasty"))
+    gateway = start("daphne", templates, tmp_path_factory.mktemp("hasty"))
     yield gateway
     gateway.stop()
 
@@ -140,8 +140,10 @@ def test_who_goes_on_sending_after_a_refusal_is_cut_off(hasty: Gateway, route: R
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
-def test_under_other_servers_a_body_has_its_deadline_too(server: Server, tmp_path: Path, route: Route) -> None:
-    gateway = start(server, tmp_path)
+def test_under_other_servers_a_body_has_its_deadline_too(
+    server: Server, templates: Templates, tmp_path: Path, route: Route
+) -> None:
+    gateway = start(server, templates, tmp_path)
     try:
         body = good_body(route)
         head = Case("", (), length=False, add=(b"Content-Length: %d" % len(body),), body=body[:5])
