@@ -12,7 +12,6 @@ _make_writer: Any = getattr(json.encoder, "c_make_encoder", None)
 def speller(
     *,
     ensure_ascii: bool = True,
-    sort_keys: bool = False,
     separators: tuple[str, str] | None = None,
     default: Callable[[Any], Any] | None = None,
 ) -> Callable[[Any], str]:
@@ -21,9 +20,7 @@ def speller(
     Raises of what is returned:
         TypeError, ValueError: as `encode`; for a circle RecursionError.
     """
-    encoder = json.JSONEncoder(
-        ensure_ascii=ensure_ascii, sort_keys=sort_keys, separators=separators, default=default, check_circular=False
-    )
+    encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, separators=separators, default=default, check_circular=False)
     if _make_writer is None:
         return encoder.encode
     write = _make_writer(

@@ -1,6 +1,7 @@
 """Columns and values."""
 
 import uuid
+from copy import copy
 from datetime import UTC, datetime
 
 import pytest
@@ -20,6 +21,14 @@ def test_the_record_has_the_columns_of_the_model() -> None:
 
 def test_what_changes_later_are_columns_too() -> None:
     assert {*START_COLUMNS, *ABORT_COLUMNS, *END_COLUMNS} <= set(COLUMNS)
+
+
+def test_a_copy_is_equal_and_goes_its_own_way() -> None:
+    record = make_record(parameters={"user": "nina"}, delivered=True)
+    other = copy(record)
+    assert other == record
+    record.status = "completed"
+    assert other != record
 
 
 @pytest.mark.django_db

@@ -43,10 +43,17 @@ def _insert(table: str, columns: tuple[str, ...]) -> Statement:
 
 _INSERT_SEAL = _insert(Seal._meta.db_table, _SEAL_COLUMNS)
 _INSERT_CHAIN = _insert(Chain._meta.db_table, _CHAIN_COLUMNS)
-_MOVE_HEAD = Statement(
+_MOVE = (
     f"UPDATE {Chain._meta.db_table} SET head_number = %s, head_hash = %s, head_at = %s "  # noqa: S608 (names are ours)
     "WHERE id = %s AND head_number = %s"
 )
+_MOVE_HEAD = Statement(_MOVE)
+_APPEND = Statement(
+    f"WITH moved AS ({_MOVE} RETURNING id) "  # noqa: S608 (names are ours)
+    f"INSERT INTO {Seal._meta.db_table} ({', '.join(quoted(_SEAL_COLUMNS))}) "
+    f"SELECT {', '.join(['%s'] * len(_SEAL_COLUMNS))} FROM moved"
+)
+"""Both in one round trip (PostgreSQL)."""
 
 
 class Head(NamedTuple):
@@ -136,19 +143,27 @@ class ChainWriter:
             entries=entries,
             heads=heads,
         )
+        seal = _all_adapted((batch.id, self._chain, number, VERSION, previous, now, entries, heads, hash_), connection)
         if head is None:
             writer = f"{socket.gethostname()}:{os.getpid()}"
             _INSERT_CHAIN.run(_all_adapted((self._chain, writer, number, hash_, now, 0), connection), connection)
-        else:
-            moved = _all_adapted((number, hash_, now, self._chain, head.number), connection)
-            if _MOVE_HEAD.run(moved, connection) != 1:
-                return None
-        seal = (batch.id, self._chain, number, VERSION, previous, now, entries, heads, hash_)
-        _INSERT_SEAL.run(_all_adapted(seal, connection), connection)
+            _INSERT_SEAL.run(seal, connection)
+        elif not _append(seal, _all_adapted((number, hash_, now, self._chain, head.number), connection), connection):
+            return None
         if names_others:
             _mark_named(others, connection)
             self._named_at = now
         return Head(self._chain, number, hash_)
+
+
+def _append(seal: list[Any], moved: list[Any], connection: BaseDatabaseWrapper) -> bool:
+    """Write a seal behind the head that the chain's row still has; False when it has another."""
+    if connection.vendor == "postgresql":
+        return _APPEND.run([*moved, *seal], connection) == 1
+    if _MOVE_HEAD.run(moved, connection) != 1:
+        return False
+    _INSERT_SEAL.run(seal, connection)
+    return True
 
 
 def _all_adapted(values: Iterable[Any], connection: BaseDatabaseWrapper) -> list[Any]:
