@@ -18,7 +18,9 @@ ONCE = (
     "tests/fuzz",
     "tests/soak",
     "tests/test_bench.py",
+    "tests/e2e/platform/test_nginx.py",
     "tests/e2e/platform/test_vanished.py",
+    "tests/e2e/retention",
     "tests/review/browser",
 )
 """What runs on the first corner only: long, and about what is the same on every Python."""

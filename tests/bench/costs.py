@@ -30,7 +30,7 @@ async def costs(store: Store, folder: Path, *, scale: float) -> dict[str, Any]:
     with pinned() as prefix, source() as port:
         url = f"http://127.0.0.1:{port}/v1"
         floor = Gateway(store, {}, folder / "floor", "tests.bench.floor:application", command_prefix=prefix)
-        plain = Gateway(store, {}, folder / "plain", "tests.bench.plain:application", command_prefix=prefix)
+        plain = Gateway(store, {}, folder / "plain", "tests.bench.plain:application", command_prefix=prefix, probe=None)
         plain.environment = {"UPSTREAM": f"{url}/chat/completions", "DJANGO_SETTINGS_MODULE": "tests.settings"}
         gateway = Gateway(store, openai_config_at(url), folder, command_prefix=prefix)
         try:

@@ -44,6 +44,7 @@ def storm(folder: Path, *, seconds: float, seed: int) -> Books:
         upstream = stack.enter_context(UpstreamProcess())
         store = Store("postgres", folder, server=postgres.url)
         store.create()
+        stack.callback(store.close)
         watch(store)
         site = Site(store, settings(upstream, folder, seed), folder, postgres=postgres, redis=redis)
         stack.callback(site.stop)

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -59,6 +60,9 @@ class Store:
     key: str = ""
     server: str = services.POSTGRES_URL
     """The database of the PostgreSQL server's owner."""
+    _kept: Any = field(default=None, repr=False)
+    """A connection to PostgreSQL that waits for the next question: a new one for each would cost more than all else."""
+    _asking: Any = field(default_factory=threading.Lock, repr=False)
 
     @property
     def url(self) -> str:
@@ -87,7 +91,14 @@ class Store:
     def drop(self) -> None:
         """Remove it."""
         if self.kind == "postgres":
+            self.close()
             self._as_owner(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
+
+    def close(self) -> None:
+        """Hang up. The next question opens a connection anew."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def cut(self) -> None:
         """Take the database away from everybody (PostgreSQL)."""
@@ -109,12 +120,9 @@ class Store:
                 return [_normal(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
             finally:
                 connection.close()
-        import psycopg
-
-        with psycopg.connect(self.url, autocommit=True) as connection_pg:
-            cursor_pg = connection_pg.execute(sql.replace("?", "%s"), parameters)
-            names = [column.name for column in cursor_pg.description or ()]
-            return [_normal(dict(zip(names, row, strict=True))) for row in (cursor_pg.fetchall() if names else ())]
+        cursor_pg = self._ask_postgres(sql.replace("?", "%s"), parameters)
+        names = [column.name for column in cursor_pg.description or ()]
+        return [_normal(dict(zip(names, row, strict=True))) for row in (cursor_pg.fetchall() if names else ())]
 
     def is_free(self) -> bool:
         """Whether nobody holds the lock that keeps all others from writing, as only SQLite has it."""
@@ -151,6 +159,18 @@ class Store:
             return row if row and row["status"] not in ("queued", "running") else None
 
         return wait_for(find, within=within, what=f"the end of run {run_id}")
+
+    def _ask_postgres(self, sql: str, parameters: tuple[Any, ...]) -> Any:
+        import psycopg
+
+        with self._asking:
+            if self._kept is not None:
+                try:
+                    return self._kept.execute(sql, parameters)
+                except psycopg.OperationalError:
+                    self.close()  # Somebody has cut it, or restarted the server.
+            self._kept = psycopg.connect(self.url, autocommit=True, prepare_threshold=None)
+            return self._kept.execute(sql, parameters)
 
     def _id(self, run_id: str) -> str:
         return uuid.UUID(run_id).hex if self.kind == "sqlite" else run_id
@@ -203,6 +223,8 @@ class Gateway:
     command_prefix: tuple[str, ...] = ()
     server: Server = "daphne"
     arguments: tuple[str, ...] = ()
+    probe: str | None = "/healthz"
+    """What answers from the start on; None for an application that answers nothing of itself."""
     port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -241,10 +263,11 @@ class Gateway:
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=self.cwd, env=self.env, stdout=log, stderr=subprocess.STDOUT)
         self.port = wait_for(self._listening, within=30, what="the server's start")
-        first = HTTPConnection(self.address, self.port, timeout=30)
-        first.request("GET", "/healthz", headers={"Host": "localhost"})
-        first.getresponse().read()
-        first.close()
+        if self.probe is not None:
+            first = HTTPConnection(self.address, self.port, timeout=30)
+            first.request("GET", self.probe, headers={"Host": "localhost"})
+            first.getresponse().read()
+            first.close()
         return self
 
     def terminate(self, *, within: float = 30) -> int:

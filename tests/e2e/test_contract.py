@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import MakeGateway
+from tests.e2e.conftest import ON_ONE_DATABASE, MakeGateway
 from tests.e2e.gateway import Gateway, manage, wait_for
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, Reply, ask
@@ -239,6 +239,7 @@ def test_browsers_of_allowed_origins_are_let_in(make_gateway: MakeGateway, route
     assert "access-control-allow-origin" not in other.headers
 
 
+@ON_ONE_DATABASE
 @pytest.mark.compliance("Chat Completions", "429", "x-should-retry")
 @pytest.mark.compliance("Open Responses", "Errors")
 def test_a_full_queue_is_said_with_a_time_to_come_back(make_gateway: MakeGateway, route: Route, stream: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.abort.test_records import assert_aborted, open_run, run_ids
+from tests.e2e.conftest import ON_ONE_DATABASE
 from tests.e2e.gateway import Gateway, Store
 from tests.e2e.routes import CHAT, Route
 from tests.e2e.wire import Client, Leaving, Reply, ask
@@ -149,6 +150,7 @@ def test_an_agent_that_sees_nothing_refuses_an_image_before_its_run(gateway: Gat
     assert gateway.store.ended(reply.headers["x-request-id"])["status"] == "rejected"
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     ("path", "code"),
     [
@@ -185,6 +187,7 @@ def test_the_server_itself_is_no_place_to_fetch_from(gateway: Gateway, route: Ro
 # -- a client that leaves ----------------------------------------------------------------------------------
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("leaving", ["fin", "rst", "half_close"])
 @pytest.mark.parametrize("path", ["/slow", "/silent"])
 def test_a_disconnect_stops_the_downloads_and_everything_after_them(

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.e2e.abort.test_records import open_run, run_ids
-from tests.e2e.conftest import MakeGateway
+from tests.e2e.conftest import ON_ONE_DATABASE, MakeGateway
 from tests.e2e.gateway import Gateway, base_env, manage, wait_for
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, ask, refuses_connections
@@ -151,6 +151,7 @@ def test_while_the_server_drains_new_runs_are_refused(make_gateway: MakeGateway,
     assert sorted(row["status"] for row in gateway.store.runs()) == ["aborted", "rejected"]
 
 
+@ON_ONE_DATABASE
 def test_the_end_of_the_server_is_told_to_clients_that_stay(
     make_gateway: MakeGateway, route: Route, stream: bool
 ) -> None:
@@ -176,6 +177,7 @@ def test_the_end_of_the_server_is_told_to_clients_that_stay(
     assert "Traceback" not in gateway.log
 
 
+@ON_ONE_DATABASE
 def test_an_agent_that_does_not_stop_does_not_hold_up_the_servers_end(make_gateway: MakeGateway, route: Route) -> None:
     gateway = make_gateway(DRAIN_SECONDS=0)
     client = Client(gateway.port)
@@ -186,6 +188,7 @@ def test_an_agent_that_does_not_stop_does_not_hold_up_the_servers_end(make_gatew
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "shutdown", "unresponsive")
 
 
+@ON_ONE_DATABASE
 def test_a_second_signal_hurries(make_gateway: MakeGateway, route: Route) -> None:
     gateway = make_gateway(DRAIN_SECONDS=600)
     client = Client(gateway.port)
@@ -201,6 +204,7 @@ def test_a_second_signal_hurries(make_gateway: MakeGateway, route: Route) -> Non
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "shutdown", "stopped")
 
 
+@ON_ONE_DATABASE
 def test_who_gives_notice_listens_on_and_a_second_signal_hurries_that_too(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(DRAIN_NOTICE=600)
     assert gateway.process is not None
@@ -211,6 +215,7 @@ def test_who_gives_notice_listens_on_and_a_second_signal_hurries_that_too(make_g
     assert gateway.process.wait(20) == 0
 
 
+@ON_ONE_DATABASE
 def test_a_reader_that_is_stuck_too_long_is_given_up(make_gateway: MakeGateway, route: Route) -> None:
     gateway = make_gateway(SLOW_READER_SECONDS=0.5)
     reader = Client(gateway.port)
@@ -232,6 +237,7 @@ def reader_of_a_large_answer(gateway: Gateway, route: Route) -> Client:
     return reader
 
 
+@ON_ONE_DATABASE
 def test_one_that_does_not_take_its_whole_answer_is_given_up_too(make_gateway: MakeGateway, route: Route) -> None:
     """The server tells of its own end of the exchange before the last byte has left (platform fact 2)."""
     gateway = make_gateway(SLOW_READER_SECONDS=0.5)
@@ -244,6 +250,7 @@ def test_one_that_does_not_take_its_whole_answer_is_given_up_too(make_gateway: M
         reader.read_reply()
 
 
+@ON_ONE_DATABASE
 def test_one_that_reads_slowly_and_steadily_gets_all_of_it(make_gateway: MakeGateway, route: Route) -> None:
     gateway = make_gateway(SLOW_READER_SECONDS=2)
     reader = reader_of_a_large_answer(gateway, route)
@@ -258,6 +265,7 @@ def test_one_that_reads_slowly_and_steadily_gets_all_of_it(make_gateway: MakeGat
     assert (row["status"], row["abort_cause"], row["delivered"]) == ("completed", "", True)
 
 
+@ON_ONE_DATABASE
 def test_a_reader_that_does_not_take_the_last_word_does_not_keep_its_run_open(
     make_gateway: MakeGateway, route: Route, stream: bool
 ) -> None:

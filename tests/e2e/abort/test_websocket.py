@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.abort.test_records import OUTCOMES, assert_aborted, let_the_agent_begin, open_run, run_ids
 from tests.e2e.config import CONFIG
-from tests.e2e.conftest import MakeGateway
+from tests.e2e.conftest import ON_ONE_DATABASE, MakeGateway
 from tests.e2e.gateway import Gateway, Store, base_env, manage, wait_for
 from tests.e2e.socket_wire import SocketClient, SocketLeaving
 from tests.e2e.wire import refuses_connections
@@ -167,6 +167,7 @@ def test_a_reader_that_is_stuck_too_long_is_given_up(make_gateway: MakeGateway) 
     assert reader.close_code() is None
 
 
+@ON_ONE_DATABASE
 def test_a_slow_reader_makes_the_agent_wait_and_not_the_memory_grow(make_gateway: MakeGateway) -> None:
     gateway = make_gateway()
     reader = opened(gateway)
@@ -208,6 +209,7 @@ def pinging(template: Store, tmp_path: Path) -> Iterator[Gateway]:
     server.store.drop()
 
 
+@ON_ONE_DATABASE
 def test_a_client_that_only_waits_is_kept_and_one_that_does_not_answer_a_ping_is_gone(pinging: Gateway) -> None:
     dead = opened(pinging)
     dead.create("scripted/think-60000ms")
@@ -218,6 +220,7 @@ def test_a_client_that_only_waits_is_kept_and_one_that_does_not_answer_a_ping_is
     assert_aborted(pinging.store.ended(gone["id"], within=20), "before_output")
 
 
+@ON_ONE_DATABASE
 def test_one_who_reads_slowly_is_not_taken_for_one_who_does_not_answer_a_ping(pinging: Gateway) -> None:
     reader = opened(pinging)
     reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -227,6 +230,7 @@ def test_one_who_reads_slowly_is_not_taken_for_one_who_does_not_answer_a_ping(pi
     assert (row["status"], row["abort_cause"]) == ("aborted", "slow_reader")
 
 
+@ON_ONE_DATABASE
 def test_one_who_does_not_read_that_he_is_stopped_is_hung_up_on(make_gateway: MakeGateway) -> None:
     gateway = make_gateway()
     reader = opened(gateway)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.abort.test_records import assert_aborted, open_run, run_ids
-from tests.e2e.conftest import MakeGateway
+from tests.e2e.conftest import ON_ONE_DATABASE, MakeGateway
 from tests.e2e.gateway import Gateway
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, ask
@@ -45,6 +45,7 @@ def test_fact_2_the_disconnect_after_a_finished_response_is_no_abort(
         assert gateway.store.notes(row["id"]) == []
 
 
+@ON_ONE_DATABASE
 def test_fact_3_the_end_of_the_server_ends_the_tasks_that_were_stored(
     make_gateway: MakeGateway, route: Route, stream: bool
 ) -> None:
