@@ -1,7 +1,7 @@
 """An upstream's chunks, or its whole answer → agent events. No I/O."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic_core import from_json
@@ -183,7 +183,7 @@ class AnswerReader:
         reasoning = join("reasoning", _string(delta.get("reasoning_content") or delta.get("reasoning")))
         if reasoning:
             events.append(ReasoningDelta(reasoning, choice=index))
-        calls = list(_objects(delta.get("tool_calls")))
+        calls = _objects(delta.get("tool_calls"))
         text = join("content", _string(delta.get("content")))
         refusal = join("refusal", _string(delta.get("refusal")))
         if choice.halves:
@@ -263,8 +263,8 @@ def _parse_leniently(data: bytes) -> Any:
         return None
 
 
-def _objects(value: Any) -> Iterable[Mapping[str, Any]]:
-    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
+def _objects(value: Any) -> Sequence[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else ()
 
 
 def _string(value: Any) -> str:
