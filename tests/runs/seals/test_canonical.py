@@ -84,6 +84,11 @@ def test_spelling_does_not_matter(same: dict[str, Any]) -> None:
     assert RUN.digest(ROW | same) == RUN.digest(ROW)
 
 
+@pytest.mark.parametrize("character", range(256))
+def test_each_character_is_written_as_pythons_library_does(character: int) -> None:
+    assert canonical._written([chr(character)]) == json.dumps([chr(character)]).encode()
+
+
 @given(st.recursive(st.none() | st.booleans() | st.integers() | TEXTS, lambda inner: st.lists(inner) | _objects(inner)))
 def test_it_is_written_as_pythons_library_does(value: Any) -> None:
     assert canonical._written([value]) == json.dumps([value], separators=(",", ":")).encode()
