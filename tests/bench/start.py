@@ -38,4 +38,4 @@ def _until(server: Gateway, is_ready: Callable[[], bool]) -> float:
 
 def table(results: dict[str, Any]) -> list[str]:
     """The figures for people."""
-    return [f"Ready after {results['gateway']} s; bare daphne listens after {results['floor']} s"]
+    return [f"Ready after {results['gateway']} s; bare daphne answers after {results['floor']} s"]

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +35,16 @@ _ON_ONE = bool(os.environ.get("GATEWAY_SECOND_CORNER")) and services.missing("po
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
     """A migrated database of each kind, made when it is first asked for."""
-    made: dict[Database, Store] = {}
+    with ExitStack() as made:
 
-    def template(kind: Database) -> Store:
-        if kind not in made:
-            made[kind] = Store(kind, tmp_path_factory.mktemp("template"))
-            made[kind].create()
-        return made[kind]
+        @cache
+        def template(kind: Database) -> Store:
+            store = Store(kind, tmp_path_factory.mktemp("template"))
+            made.callback(store.drop)
+            store.create()
+            return store
 
-    yield template
-    for store in made.values():
-        store.drop()
+        yield template
 
 
 @pytest.fixture(scope="session", params=[_POSTGRES] if _ON_ONE else ["sqlite", _POSTGRES])
@@ -57,18 +58,17 @@ def template(request: pytest.FixtureRequest, templates: Templates) -> Store:
 @pytest.fixture(scope="session")
 def gateways(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Database], Gateway]]:
     """A server for each kind of database, which stays up while tests with another have their turn."""
-    made: dict[Database, Gateway] = {}
+    with ExitStack() as made:
 
-    def gateway(kind: Database) -> Gateway:
-        if kind not in made:
+        @cache
+        def gateway(kind: Database) -> Gateway:
             folder = tmp_path_factory.mktemp("gateway")
-            made[kind] = Gateway(templates(kind).copy(folder), CONFIG, folder).start()
-        return made[kind]
+            server = Gateway(templates(kind).copy(folder), CONFIG, folder)
+            made.callback(server.store.drop)
+            made.callback(server.stop)
+            return server.start()
 
-    yield gateway
-    for server in made.values():
-        server.stop()
-        server.store.drop()
+        yield gateway
 
 
 @pytest.fixture(scope="session")

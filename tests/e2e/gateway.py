@@ -14,11 +14,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from tests import services
+from tests.e2e.wire import Client
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Row = dict[str, Any]
@@ -65,10 +65,15 @@ class Store:
     _asking: Any = field(default_factory=threading.Lock, repr=False)
 
     @property
+    def path(self) -> Path:
+        """SQLite's file."""
+        return self.folder / f"{self.name}.sqlite3"
+
+    @property
     def url(self) -> str:
         """For ``DATABASE_URL``."""
         if self.kind == "sqlite":
-            return f"sqlite:///{self.folder / self.name}.sqlite3"
+            return f"sqlite:///{self.path}"
         return self.server.rpartition("/")[0] + f"/{self.name}"
 
     def create(self) -> None:
@@ -83,7 +88,7 @@ class Store:
         """A copy with nothing but the key in it."""
         other = Store(self.kind, folder, key=self.key, server=self.server)
         if self.kind == "sqlite":
-            shutil.copy(f"{self.folder / self.name}.sqlite3", f"{other.folder / other.name}.sqlite3")
+            shutil.copy(self.path, other.path)
         else:
             self._as_owner(f'CREATE DATABASE "{other.name}" TEMPLATE "{self.name}"')
         return other
@@ -112,7 +117,7 @@ class Store:
     def query(self, sql: str, *parameters: Any) -> list[Row]:
         """Ask the database directly. ``?`` marks parameters."""
         if self.kind == "sqlite":
-            connection = sqlite3.connect(f"{self.folder / self.name}.sqlite3", timeout=10)
+            connection = sqlite3.connect(self.path, timeout=10)
             try:
                 cursor = connection.execute(sql, parameters)
                 connection.commit()
@@ -128,7 +133,7 @@ class Store:
         """Whether nobody holds the lock that keeps all others from writing, as only SQLite has it."""
         if self.kind != "sqlite":
             return True
-        connection = sqlite3.connect(f"{self.folder / self.name}.sqlite3", timeout=0.05, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=0.05, isolation_level=None)
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
@@ -264,9 +269,9 @@ class Gateway:
             self.process = subprocess.Popen(command, cwd=self.cwd, env=self.env, stdout=log, stderr=subprocess.STDOUT)
         self.port = wait_for(self._listening, within=30, what="the server's start")
         if self.probe is not None:
-            first = HTTPConnection(self.address, self.port, timeout=30)
-            first.request("GET", self.probe, headers={"Host": "localhost"})
-            first.getresponse().read()
+            first = Client(self.port, host=self.address, timeout=30)
+            first.send("GET", self.probe, key=None)
+            first.read_reply()
             first.close()
         return self
 

@@ -43,7 +43,7 @@ def shop(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     environment = {
         "PYTHONPATH": str(installed),
         "DJANGO_SETTINGS_MODULE": "shop.settings",
-        "SHOP_DATABASE": f"{folder / store.name}.sqlite3",
+        "SHOP_DATABASE": str(store.path),
     }
     env = base_env() | environment
     run(sys.executable, "manage.py", "migrate", "--verbosity", "0", cwd=project, env=env)

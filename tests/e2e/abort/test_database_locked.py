@@ -39,9 +39,7 @@ class Lock:
     """Another process's hold on the whole database."""
 
     def __init__(self, store: Store) -> None:
-        self._connection = sqlite3.connect(
-            store.url.removeprefix("sqlite:///"), isolation_level=None, timeout=10, check_same_thread=False
-        )
+        self._connection = sqlite3.connect(store.path, isolation_level=None, timeout=10, check_same_thread=False)
         self._connection.execute("BEGIN EXCLUSIVE")
         self.since = clock.now()
 

@@ -112,7 +112,7 @@ def test_what_its_client_deletes_under_a_hold_is_gone_for_the_client_alone(make_
 def dump(store: Store) -> Iterator[str]:
     """Every row of every table, as text."""
     if store.kind == "sqlite":
-        connection = sqlite3.connect(f"{store.folder / store.name}.sqlite3")
+        connection = sqlite3.connect(store.path)
         yield from connection.iterdump()
         connection.close()
         return
