@@ -74,7 +74,6 @@ class AbortWatch:
                 run.abort(cause, by=wish.by, reason=wish.reason)
 
     def _ask(self, connection: BaseDatabaseWrapper) -> list[_Wish]:
-        runs = Run.objects.using(connection.alias).open().filter(worker=self._supervisor.worker)
-        wishes = runs.filter(abort_requested_at__isnull=False)
+        wishes = Run.objects.using(connection.alias).wished_of(self._supervisor.worker)
         fields = ("id", "abort_cause", "abort_requested_by", "abort_reason")
         return [_Wish(*row) for row in wishes.values_list(*fields)]

@@ -5,6 +5,7 @@ from typing import Self
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.models.functions import Concat
 from django.db.models.lookups import GreaterThan
 
 from gateway_project import clock, ids
@@ -65,6 +66,15 @@ class RunQuerySet(models.QuerySet["Run"]):
     def ended(self) -> Self:
         """Those that have their final status."""
         return self.exclude(status__in=sorted(OPEN_STATUSES))
+
+    def wished_of(self, worker: str) -> Self:
+        """A worker's runs that somebody wants aborted and that have not ended.
+
+        No other index may serve this than that of such runs: the worker's own leads through all that it ever ran.
+        """
+        whose = Concat("worker", models.Value(""))
+        wished = self.filter(abort_requested_at__isnull=False, finished_at__isnull=True)
+        return wished.alias(whose=whose).filter(whose=worker).order_by()
 
     def held(self) -> Self:
         """Those that a legal hold is on, by itself or by their principal."""
@@ -182,10 +192,11 @@ class Run(models.Model):
                 name="gateway_run_outcome",
                 condition=~models.Q(abort_outcome=""),
             ),
+            # What each process asks for each second. Without a value in its condition, of which SQLite sees only a mark.
             models.Index(
-                fields=("worker",),
-                name="gateway_run_open",
-                condition=models.Q(status__in=sorted(OPEN_STATUSES)),
+                fields=("abort_requested_at",),
+                name="gateway_run_wished",
+                condition=models.Q(abort_requested_at__isnull=False, finished_at__isnull=True),
             ),
             # For each question and thread of the list. In the list's whole order: with less of it PostgreSQL would
             # rather walk all runs, expecting to meet the few soon, and values come and go with time.
