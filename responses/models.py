@@ -57,7 +57,7 @@ class StoredResponse(models.Model):
         ordering = ("-created_at", "-id")
         default_permissions = ("view",)
         indexes = (
-            models.Index(fields=("-created_at", "-id"), name="gateway_response_created"),
+            models.Index(fields=("created_at", "id"), name="gateway_response_created"),
             models.Index(fields=("expires_at",), name="gateway_response_expires"),
             models.Index(
                 fields=("created_at",),

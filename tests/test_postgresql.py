@@ -25,6 +25,7 @@ _FILES = (
     "runs/test_bulk.py",
     "runs/test_close.py",
     "runs/test_lease.py",
+    "runs/test_run_queryset.py",
 )
 
 

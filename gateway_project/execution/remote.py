@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -20,7 +21,9 @@ logger = logging.getLogger("gateway.remote")
 _LOOK_EVERY_SECONDS = 1.0
 
 
-class _Wish(NamedTuple):
+class Wish(NamedTuple):
+    """That a run be aborted: why, and who asked for what reason."""
+
     run_id: uuid.UUID
     cause: str
     by: str
@@ -64,7 +67,7 @@ class AbortWatch:
                 logger.exception("remote.failed")
 
     async def _look(self) -> None:
-        wishes = await self._supervisor.write(Query(self._ask))
+        wishes = await self._supervisor.write(Query(partial(wishes_for, self._supervisor.worker)))
         assert isinstance(wishes, list)
         for wish in wishes:
             run = self._supervisor.runs.get(wish.run_id)
@@ -73,7 +76,9 @@ class AbortWatch:
                 cause = AbortCause(wish.cause) if known else AbortCause.OPERATOR_CANCELLED
                 run.abort(cause, by=wish.by, reason=wish.reason)
 
-    def _ask(self, connection: BaseDatabaseWrapper) -> list[_Wish]:
-        wishes = Run.objects.using(connection.alias).wished_of(self._supervisor.worker)
-        fields = ("id", "abort_cause", "abort_requested_by", "abort_reason")
-        return [_Wish(*row) for row in wishes.values_list(*fields)]
+
+def wishes_for(worker: str, connection: BaseDatabaseWrapper) -> list[Wish]:
+    """What somebody wants of a worker's open runs."""
+    own = Run.objects.using(connection.alias).open_by_owner().filter(owner=worker)
+    wished = own.filter(abort_requested_at__isnull=False)
+    return [Wish(*row) for row in wished.values_list("id", "abort_cause", "abort_requested_by", "abort_reason")]

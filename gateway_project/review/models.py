@@ -162,14 +162,12 @@ class AccessRecord(models.Model):
         ordering = ("-at", "-id")
         default_permissions = ("view",)
         indexes = (
-            models.Index(fields=("-at", "-id"), name="gateway_access_at"),
-            models.Index(fields=("who", "-at", "-id"), name="gateway_access_who"),
-            models.Index(fields=("what", "-at", "-id"), name="gateway_access_what"),
-            models.Index(fields=("via", "-at", "-id"), name="gateway_access_via"),
-            models.Index(fields=("who_kind", "who_id", "what", "-at"), name="gateway_access_again"),
-            models.Index(
-                fields=("run", "-at", "-id"), name="gateway_access_run", condition=models.Q(run__isnull=False)
-            ),
+            models.Index(fields=("at", "id"), name="gateway_access_at"),
+            models.Index(fields=("who", "at", "id"), name="gateway_access_who"),
+            models.Index(fields=("what", "at", "id"), name="gateway_access_what"),
+            models.Index(fields=("via", "at", "id"), name="gateway_access_via"),
+            models.Index(fields=("who_kind", "who_id", "what", "at"), name="gateway_access_again"),
+            models.Index(fields=("run", "at", "id"), name="gateway_access_run", condition=models.Q(run__isnull=False)),
         )
 
     def __str__(self) -> str:

@@ -121,12 +121,11 @@ def sweep(connection: BaseDatabaseWrapper) -> Swept:
     found = list(lapsed.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
     workers.filter(pk__in=found).update(lost_at=clock.now())
     gone = workers.filter(Q(lost_at__isnull=False) | Q(ended_at__isnull=False)).values("pk")
-    left_open = Run.objects.using(connection.alias).open().select_for_update(skip_locked=True)
+    left_open = Run.objects.using(connection.alias).open_by_owner().select_for_update(skip_locked=True)
     # A worker that died before it could register, whose runs came out of its spill file.
-    nobodys = left_open.exclude(worker__in=workers.values("pk")).filter(
-        received_at__lt=clock.now() - _REGISTERED_WITHIN
-    )
-    runs = [*left_open.filter(worker__in=gone), *nobodys]
+    nobodys = left_open.exclude(owner__in=workers.values("pk"))
+    since = clock.now() - _REGISTERED_WITHIN
+    runs = [*left_open.filter(owner__in=gone), *(run for run in nobodys if run.received_at < since)]
     return Swept(len(found), sum(close_run(_lost(run), connection) for run in runs))
 
 

@@ -60,21 +60,19 @@ class RunQuerySet(models.QuerySet["Run"]):
     """The questions that are asked of the runs more than once."""
 
     def open(self) -> Self:
-        """Queued or running: not ended yet."""
-        return self.filter(status__in=sorted(OPEN_STATUSES))
+        """Queued or running: not ended yet. Said twice: only the second leads to the index that holds no other."""
+        return self.filter(status__in=sorted(OPEN_STATUSES), finished_at__isnull=True)
 
     def ended(self) -> Self:
         """Those that have their final status."""
         return self.exclude(status__in=sorted(OPEN_STATUSES))
 
-    def wished_of(self, worker: str) -> Self:
-        """A worker's runs that somebody wants aborted and that have not ended.
+    def open_by_owner(self) -> Self:
+        """The open ones in no order, their worker as `owner`: for what is asked again and again.
 
-        No other index may serve this than that of such runs: the worker's own leads through all that it ever ran.
+        No index may lead to an owner: that of workers leads through all that one ever ran.
         """
-        whose = Concat("worker", models.Value(""))
-        wished = self.filter(abort_requested_at__isnull=False, finished_at__isnull=True)
-        return wished.alias(whose=whose).filter(whose=worker).order_by()
+        return self.open().alias(owner=Concat("worker", models.Value(""))).order_by()
 
     def held(self) -> Self:
         """Those that a legal hold is on, by itself or by their principal."""
@@ -184,28 +182,26 @@ class Run(models.Model):
         verbose_name_plural = "runs"
         ordering = ("-received_at", "-id")
         indexes = (
-            models.Index(fields=("-received_at", "-id"), name="gateway_run_received"),
-            models.Index(fields=("status", "-received_at", "-id"), name="gateway_run_status"),
-            models.Index(fields=("principal_label", "-received_at", "-id"), name="gateway_run_principal"),
+            models.Index(fields=("received_at", "id"), name="gateway_run_received"),
+            models.Index(fields=("status", "received_at", "id"), name="gateway_run_status"),
+            models.Index(fields=("principal_label", "received_at", "id"), name="gateway_run_principal"),
             models.Index(
-                fields=("abort_outcome", "-received_at", "-id"),
+                fields=("abort_outcome", "received_at", "id"),
                 name="gateway_run_outcome",
                 condition=~models.Q(abort_outcome=""),
             ),
-            # What each process asks for each second. Without a value in its condition, of which SQLite sees only a mark.
+            # The open ones. No value in its condition: of those SQLite sees but the marks when it chooses an index.
             models.Index(
-                fields=("abort_requested_at",),
-                name="gateway_run_wished",
-                condition=models.Q(abort_requested_at__isnull=False, finished_at__isnull=True),
+                fields=("abort_requested_at",), name="gateway_run_open", condition=models.Q(finished_at__isnull=True)
             ),
             # For each question and thread of the list. In the list's whole order: with less of it PostgreSQL would
             # rather walk all runs, expecting to meet the few soon, and values come and go with time.
-            models.Index(fields=("agent", "-received_at", "-id"), name="gateway_run_agent"),
-            models.Index(fields=("model", "-received_at", "-id"), name="gateway_run_model"),
-            models.Index(fields=("endpoint", "-received_at", "-id"), name="gateway_run_endpoint"),
-            models.Index(fields=("worker", "-received_at", "-id"), name="gateway_run_worker"),
-            models.Index(fields=("client_address", "-received_at", "-id"), name="gateway_run_address"),
-            models.Index(fields=("principal_kind", "principal_id", "-received_at", "-id"), name="gateway_run_identity"),
+            models.Index(fields=("agent", "received_at", "id"), name="gateway_run_agent"),
+            models.Index(fields=("model", "received_at", "id"), name="gateway_run_model"),
+            models.Index(fields=("endpoint", "received_at", "id"), name="gateway_run_endpoint"),
+            models.Index(fields=("worker", "received_at", "id"), name="gateway_run_worker"),
+            models.Index(fields=("client_address", "received_at", "id"), name="gateway_run_address"),
+            models.Index(fields=("principal_kind", "principal_id", "received_at", "id"), name="gateway_run_identity"),
             models.Index(
                 fields=("client_request_id",),
                 name="gateway_run_request_id",
@@ -213,23 +209,23 @@ class Run(models.Model):
                 condition=~models.Q(client_request_id=""),
             ),
             models.Index(
-                fields=("parent_run", "-received_at", "-id"),
+                fields=("parent_run", "received_at", "id"),
                 name="gateway_run_parent",
                 condition=models.Q(parent_run__isnull=False),
             ),
             models.Index(
-                fields=("abort_cause", "-received_at", "-id"),
+                fields=("abort_cause", "received_at", "id"),
                 name="gateway_run_cause",
                 condition=~models.Q(abort_cause=""),
             ),
             models.Index(
-                fields=("abort_phase", "-received_at", "-id"),
+                fields=("abort_phase", "received_at", "id"),
                 name="gateway_run_phase",
                 condition=~models.Q(abort_phase=""),
             ),
-            models.Index(fields=("-received_at", "-id"), name="gateway_run_client_gone", condition=CLIENT_GONE),
+            models.Index(fields=("received_at", "id"), name="gateway_run_client_gone", condition=CLIENT_GONE),
             models.Index(
-                fields=("-received_at", "-id"), name="gateway_run_undelivered", condition=models.Q(delivered=False)
+                fields=("received_at", "id"), name="gateway_run_undelivered", condition=models.Q(delivered=False)
             ),
         )
         default_permissions = ("view",)  # nobody adds, changes or deletes a record
