@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Q
 
 from gateway_project.runs.journal import JournalUnavailable, Query
 from gateway_project.runs.models import Run
@@ -79,6 +80,6 @@ class AbortWatch:
 
 def wishes_for(worker: str, connection: BaseDatabaseWrapper) -> list[Wish]:
     """What somebody wants of a worker's open runs."""
-    own = Run.objects.using(connection.alias).open_by_owner().filter(owner=worker)
+    own = Run.objects.using(connection.alias).open_by_owner().filter(Q(owner=worker))
     wished = own.filter(abort_requested_at__isnull=False)
     return [Wish(*row) for row in wished.values_list("id", "abort_cause", "abort_requested_by", "abort_reason")]

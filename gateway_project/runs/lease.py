@@ -123,9 +123,9 @@ def sweep(connection: BaseDatabaseWrapper) -> Swept:
     gone = workers.filter(Q(lost_at__isnull=False) | Q(ended_at__isnull=False)).values("pk")
     left_open = Run.objects.using(connection.alias).open_by_owner().select_for_update(skip_locked=True)
     # A worker that died before it could register, whose runs came out of its spill file.
-    nobodys = left_open.exclude(owner__in=workers.values("pk"))
+    nobodys = left_open.exclude(Q(owner__in=workers.values("pk")))
     since = clock.now() - _REGISTERED_WITHIN
-    runs = [*left_open.filter(owner__in=gone), *(run for run in nobodys if run.received_at < since)]
+    runs = [*left_open.filter(Q(owner__in=gone)), *(run for run in nobodys if run.received_at < since)]
     return Swept(len(found), sum(close_run(_lost(run), connection) for run in runs))
 
 

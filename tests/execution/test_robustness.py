@@ -10,7 +10,7 @@ from gateway_project.agents.events import Finish, TextDelta, ToolActivity, Usage
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.execution import active_run
-from gateway_project.execution.outlet import Aborted, Failed
+from gateway_project.execution.outlet import Aborted, Completed, Failed, RunResult
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
 from tests.execution.stage import Events, Stage, answer, forever, silent
@@ -194,6 +194,27 @@ async def test_a_client_is_told_when_other_code_cancels_the_run() -> None:
     async with asyncio.timeout(5):
         await stage.outlet.ending.wait()
     assert [type(result) for result in stage.outlet.results] == [Aborted]
+
+
+async def test_who_is_being_told_the_end_when_other_code_cancels_the_run_is_not_told_another() -> None:
+    stage = Stage(answer)
+    said: list[RunResult] = []
+    end_of_outlet = stage.outlet.end
+
+    async def end_and_count(result: RunResult) -> bool:
+        said.append(result)
+        return await end_of_outlet(result)
+
+    stage.outlet.end = end_and_count  # type: ignore[method-assign]
+    stage.outlet.last_word_sent.clear()
+    async with asyncio.timeout(5):
+        await stage.outlet.ending.wait()
+    stage.run.task.cancel()
+    end = await stage.end()
+    assert (end.status, end.abort_cause, end.abort_outcome) == ("completed", "shutdown", "finished_first")
+    await asyncio.sleep(0)
+    assert [type(result) for result in said] == [Completed]
+    assert stage.outlet.is_gone, "the rest of it would never come"
 
 
 async def test_a_group_of_errors_that_is_no_exception_is_a_failure_like_others() -> None:
