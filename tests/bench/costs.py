@@ -4,9 +4,10 @@ The server has a core of its own, where there are two; load and upstream share t
 is, answering from memory (`floor`), and a plain consumer with httpx (`plain`), neither of which keeps a record.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
-from typing import Any
+from statistics import median, quantiles
+from typing import Any, NamedTuple
 
 from tests.bench.clients import openai_config_at, post, request
 from tests.bench.load import Measure, first_byte, measure, pinned
@@ -18,9 +19,27 @@ CHUNKS = 200
 BURST = f"burst-{CHUNKS}x20"
 STREAMS = 32
 EVENTS = 100
-ROUNDS = 6
-"""Of floor and gateway in turn, so that what else the machine does meets both."""
 PACED = f"paced-{EVENTS}x10ms"
+
+
+class Series(NamedTuple):
+    """Rounds of floor and gateway in turn, so that what else the machine does meets both."""
+
+    clients: int
+    rounds: int
+    requests: int
+    """Of each of both in a round."""
+
+    def scaled(self, scale: float) -> "Series":
+        """As much of it as a smoke run wants."""
+        return self._replace(
+            rounds=max(2, int(self.rounds * scale)), requests=max(self.clients, int(self.requests * scale))
+        )
+
+
+JSON = Series(clients=16, rounds=24, requests=500)
+STREAM = Series(clients=16, rounds=12, requests=64)
+PACE = Series(clients=STREAMS, rounds=6, requests=STREAMS)
 
 
 async def costs(store: Store, folder: Path, *, scale: float) -> dict[str, Any]:
@@ -43,24 +62,22 @@ async def costs(store: Store, folder: Path, *, scale: float) -> dict[str, Any]:
 
 
 async def _series(floor: Gateway, plain: Gateway, gateway: Gateway, port: int, *, scale: float) -> dict[str, Any]:
-    many, few, paced = max(20, int(12_000 * scale)), max(18, int(800 * scale)), max(ROUNDS, int(4 * STREAMS * scale))
     answer = request(gateway, CHAT, "one", stream=False)
     chunks = request(gateway, CHAT, BURST, stream=True)
     slow = request(gateway, CHAT, PACED, stream=True)
     results: dict[str, Any] = {}
-    for name, server, below, ours, count, clients, per in (
-        ("json", floor, post("/json", b"{}"), answer, many, 16, 1),
-        ("stream", floor, post(f"/stream?{CHUNKS}", b"{}"), chunks, few, 16, CHUNKS),
-        ("paced", plain, post("/", CHAT.body(PACED, stream=True)), slow, paced, STREAMS, EVENTS),
+    for name, server, below, ours, series, per in (
+        ("json", floor, post("/json", b"{}"), answer, JSON, 1),
+        ("stream", floor, post(f"/stream?{CHUNKS}", b"{}"), chunks, STREAM, CHUNKS),
+        ("paced", plain, post("/", CHAT.body(PACED, stream=True)), slow, PACE, EVENTS),
     ):
-        await measure(server.port, server.pid, below, requests=max(1, count // 5), clients=clients)
-        await measure(gateway.port, gateway.pid, ours, requests=max(1, count // 5), clients=clients)
+        clients, rounds, requests = series.scaled(scale)
         pairs = []
-        for _ in range(ROUNDS):
-            low = await measure(server.port, server.pid, below, requests=max(1, count // ROUNDS), clients=clients)
-            high = await measure(gateway.port, gateway.pid, ours, requests=max(1, count // ROUNDS), clients=clients)
+        for _ in range(rounds + 1):
+            low = await measure(server.port, server.pid, below, requests=requests, clients=clients)
+            high = await measure(gateway.port, gateway.pid, ours, requests=requests, clients=clients)
             pairs.append((low, high))
-        results[name] = figures(*(both for both in zip(*pairs, strict=True)), per=per)
+        results[name] = figures(pairs[1:], per=per)  # The first round warms both up.
     return results | {"first_chunk": await _first_chunk(gateway, port, max(5, int(200 * scale)))}
 
 
@@ -76,16 +93,21 @@ async def _first_chunk(gateway: Gateway, port: int, number: int) -> dict[str, fl
     return {"upstream_p50_ms": round(own, 3), "gateway_p50_ms": round(through, 3), "added_ms": round(through - own, 3)}
 
 
-def figures(below: tuple[Measure, ...], above: tuple[Measure, ...], *, per: int) -> dict[str, float]:
-    """What is printed of pairs of series; `per` things in each request.
+def figures(pairs: Sequence[tuple[Measure, Measure]], *, per: int) -> dict[str, float]:
+    """What is printed of rounds of floor and gateway; `per` things in each request.
 
-    Of the CPU the least of each side: what else runs on the machine only ever adds to it.
+    The ratio is the median of the rounds': both sides of one meet the same neighbours. The least CPU of each side would
+    favour the floor, whose rounds are shorter, and so more often undisturbed.
     """
-    low, high = (min(one.cpu_per_request for one in series) for series in (below, above))
+    below, above = zip(*pairs, strict=True)
+    ratios = [high.cpu_per_request / low.cpu_per_request if low.cpu_us else 0.0 for low, high in pairs]
+    lower, middle, upper = quantiles(ratios, n=4)
     return {
-        "floor_cpu_us": round(low / per, 2),
-        "gateway_cpu_us": round(high / per, 2),
-        "ratio": round(high / low, 2) if low else 0,
+        "floor_cpu_us": round(median(one.cpu_per_request for one in below) / per, 2),
+        "gateway_cpu_us": round(median(one.cpu_per_request for one in above) / per, 2),
+        "ratio": round(middle, 2),
+        "ratio_lower_quartile": round(lower, 2),
+        "ratio_upper_quartile": round(upper, 2),
         "requests_per_second": round(sum(one.requests for one in above) / sum(one.wall_us for one in above) * 1e6, 1),
         "p50_ms": round(median(one.p50_ms for one in above), 2),
         "p99_ms": round(max(one.p99_ms for one in above), 2),
@@ -101,9 +123,10 @@ def table(results: dict[str, Any]) -> list[str]:
     ]
     for name, unit in (("json", "request"), ("stream", "chunk"), ("paced", "event")):
         found = results[name]
+        spread = f"({found['ratio_lower_quartile']:.2f} to {found['ratio_upper_quartile']:.2f})"
         lines.append(
             f"  {name:7} {found['gateway_cpu_us']:9.1f} us/{unit:8} floor {found['floor_cpu_us']:8.1f}   "
-            f"ratio {found['ratio']:5.2f}   {found['requests_per_second']:8.1f} requests/s   "
+            f"ratio {found['ratio']:5.2f} {spread}   {found['requests_per_second']:8.1f} requests/s   "
             f"p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms"
         )
     first = results["first_chunk"]
