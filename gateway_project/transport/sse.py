@@ -50,7 +50,7 @@ def _quickly(value: Any) -> bytes | None:
         data = to_json(value)
     except ValueError:  # such as a lone surrogate
         return None
-    return None if b"NaN" in data or b"Infinity" in data else data
+    return data if data.find(b"NaN") < 0 and data.find(b"Infinity") < 0 else None
 
 
 def text(value: str) -> bytes:

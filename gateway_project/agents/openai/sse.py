@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from gateway_project.agents.errors import UpstreamError
+from gateway_project.octets import CR, LF
 
 MAX_EVENT_BYTES = 1024 * 1024
 
@@ -27,14 +28,14 @@ class SSEParser:
         Raises:
             UpstreamError: for a line or an event above the limit.
         """
-        if b"\n" not in read:
+        if LF not in read:
             self._keep(read)
             return []
         if self._tail:
             read = b"".join((*self._tail, read))
             self._tail, self._tail_size = [], 0
         events: list[bytes] = []
-        if not self._data and b"\r" not in read:
+        if not self._data and CR not in read:
             read = self._whole_events(read, events)
         *lines, tail = read.split(b"\n")
         self._keep(tail)
@@ -45,7 +46,7 @@ class SSEParser:
         """Take the events that are there as a whole; return the rest. Nearly all are one line of data."""
         *blocks, rest = read.split(b"\n\n")
         for block in blocks:
-            if block.startswith(b"data: ") and b"\n" not in block:
+            if block.startswith(b"data: ") and LF not in block:
                 self._check(len(block))
                 events.append(block[6:])
             else:

@@ -1,6 +1,7 @@
 """The chunk that an upstream sends again and again, of which only the text changes. No I/O."""
 
 from gateway_project.agents.events import TextDelta
+from gateway_project.octets import BACKSLASH, QUOTE
 
 _MOST_LESSONS = 8
 """An upstream whose chunks all differ, as OpenAI's padded ones do, is not studied for ever."""
@@ -46,7 +47,7 @@ class UsualChunk:
 
     def learn(self, data: bytes, event: TextDelta) -> None:
         """`data` is a chunk that says nothing but `event`."""
-        if self._lessons >= _MOST_LESSONS or b"\\" in data or event.logprobs is not None:
+        if self._lessons >= _MOST_LESSONS or BACKSLASH in data or event.logprobs is not None:
             return
         self._lessons += 1
         text = event.text.encode()
@@ -67,7 +68,7 @@ def _all_plain(pieces: list[bytes]) -> list[str]:
 
 def _plain(data: bytes) -> str | None:
     """What stands for itself in a JSON string (RFC 8259, section 7), and has something to say."""
-    if b'"' in data or b"\\" in data:
+    if QUOTE in data or BACKSLASH in data:
         return None
     try:
         text = data.decode()

@@ -24,6 +24,7 @@ from django.db import models
 from pydantic_core import to_json
 
 from gateway_project.ids import random_bytes
+from gateway_project.octets import DEL
 from gateway_project.runs.models import Run, RunContent, RunNote
 from gateway_project.spelling import speller
 
@@ -154,7 +155,7 @@ def _written(content: list[Any]) -> bytes:
         quickly = to_json(content)
     except ValueError:  # half a surrogate pair
         return _spelled(content).encode()
-    return quickly if quickly.isascii() and b"\x7f" not in quickly else _spelled(content).encode()
+    return quickly if quickly.isascii() and DEL not in quickly else _spelled(content).encode()
 
 
 _spelled = speller(separators=(",", ":"))

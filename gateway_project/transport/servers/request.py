@@ -13,6 +13,7 @@ from twisted.web.http_headers import Headers
 
 from gateway_project import clock
 from gateway_project.conf import gateway_settings
+from gateway_project.octets import UNDERSCORE
 from gateway_project.transport.errors import BadFraming, BodyTooLarge
 from gateway_project.transport.servers.flow import buffered
 from gateway_project.transport.servers.refusals import refusal
@@ -143,7 +144,9 @@ class GatewayRequest(WebRequest):
     def _scope(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
         """The connection scope (ASGI specification, "HTTP Connection Scope")."""
         root_path = self.server.root_path
-        told = [(name.lower(), value) for name, value in headers if b"_" not in name]  # CVE-2015-0219, as daphne does
+        told = [
+            (name.lower(), value) for name, value in headers if UNDERSCORE not in name
+        ]  # CVE-2015-0219, as daphne does
         for name, value in told:
             if name == b"daphne-root-path":
                 root_path = unquote(value.decode("ascii"))

@@ -1,0 +1,12 @@
+"""Single bytes as numbers.
+
+``in`` finds a number in bytes ten times faster than bytes of length one: of those it first asks for a number, and
+throws away the error that tells that they are none.
+"""
+
+LF = 0x0A
+CR = 0x0D
+QUOTE = 0x22
+BACKSLASH = 0x5C
+UNDERSCORE = 0x5F
+DEL = 0x7F
