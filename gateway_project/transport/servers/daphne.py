@@ -11,7 +11,8 @@ import signal
 import socket
 from collections.abc import Mapping
 from contextvars import Context
-from functools import partial
+from datetime import datetime
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,6 +64,30 @@ class GatewayFactory(HTTPFactory):
         """Nothing: daphne writes the access log. Twisted would format a line for nobody."""
 
 
+class _Moment:
+    """A time of which daphne's access log wants nothing but that it be spelled. A second is spelled once."""
+
+    def __init__(self, date: datetime) -> None:
+        self._second = date.replace(microsecond=0)
+
+    def strftime(self, form: str) -> str:
+        """As `datetime` does it."""
+        return _spelled(self._second, form)
+
+
+@lru_cache(maxsize=4)
+def _spelled(second: datetime, form: str) -> str:
+    return second.strftime(form)
+
+
+class AccessLog(AccessLogGenerator):
+    """daphne's own access log, line for line."""
+
+    def write_entry(self, host: str, date: datetime, *args: Any, **more: Any) -> None:
+        """Write one."""
+        super().write_entry(host, _Moment(date), *args, **more)
+
+
 class GatewayServer(Server):
     """daphne's server with flow control and a shutdown that waits for the runs."""
 
@@ -70,8 +95,10 @@ class GatewayServer(Server):
         """Begin with the event loop, not with the first request: what dead processes left is closed from the start."""
         reactor._asyncioEventloop.call_soon(current_supervisor)
         reactor._asyncioEventloop.call_soon(_set_apart_what_stays)
-        if isinstance(self.action_logger, AccessLogGenerator):
-            stream = self.action_logger.stream = TurnStream(self.action_logger.stream)
+        log: Any = self.action_logger  # type: ignore[has-type]
+        if type(log) is AccessLogGenerator:
+            stream = TurnStream(log.stream)
+            self.action_logger = AccessLog(stream)
             reactor.addSystemEventTrigger("after", "shutdown", stream.flush)
         super().run()
 
