@@ -21,7 +21,7 @@ def bench(name: str) -> Any:
 
 def test_costs() -> None:
     results = bench("costs")
-    for name in ("json", "stream", "paced"):
+    for name in ("json", "long", "stream", "paced"):
         assert results[name]["gateway_cpu_us"] > 0
     assert results["first_chunk"]["gateway_p50_ms"] > 0
 

@@ -4,6 +4,7 @@ The server has a core of its own, where there are two; load and upstream share t
 is, answering from memory (`floor`), and a plain consumer with httpx (`plain`), neither of which keeps a record.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median, quantiles
@@ -20,6 +21,9 @@ BURST = f"burst-{CHUNKS}x20"
 STREAMS = 32
 EVENTS = 100
 PACED = f"paced-{EVENTS}x10ms"
+SENTENCE = "The quick brown fox jumps over 13 lazy dogs, and e-mails 5 people in 2024. "
+CONVERSATION = [{"role": role, "content": SENTENCE * 20} for role in ("user", "assistant") * 33]
+"""A hundred kilobytes."""
 
 
 class Series(NamedTuple):
@@ -39,6 +43,7 @@ class Series(NamedTuple):
 
 JSON = Series(clients=16, rounds=24, requests=500)
 STREAM = Series(clients=16, rounds=12, requests=64)
+LONG = Series(clients=16, rounds=8, requests=128)
 PACE = Series(clients=STREAMS, rounds=6, requests=STREAMS)
 
 
@@ -65,9 +70,11 @@ async def _series(floor: Gateway, plain: Gateway, gateway: Gateway, port: int, *
     answer = request(gateway, CHAT, "one", stream=False)
     chunks = request(gateway, CHAT, BURST, stream=True)
     slow = request(gateway, CHAT, PACED, stream=True)
+    talk = json.dumps(CHAT.body("one", stream=False) | {"messages": CONVERSATION}).encode()
     results: dict[str, Any] = {}
     for name, server, below, ours, series, per in (
         ("json", floor, post("/json", b"{}"), answer, JSON, 1),
+        ("long", floor, post("/json", talk), post(CHAT.path, talk, key=gateway.key), LONG, 1),
         ("stream", floor, post(f"/stream?{CHUNKS}", b"{}"), chunks, STREAM, CHUNKS),
         ("paced", plain, post("/", CHAT.body(PACED, stream=True)), slow, PACE, EVENTS),
     ):
@@ -118,10 +125,10 @@ def table(results: dict[str, Any]) -> list[str]:
     """The figures for people."""
     lines = [
         "CPU microseconds of the server process, through to an upstream, every record durable",
-        "floors: json and stream: bare daphne from memory; paced: a plain consumer with httpx",
+        "floors: bare daphne from memory; for paced a plain consumer with httpx. long: a conversation of 100 KB",
         "",
     ]
-    for name, unit in (("json", "request"), ("stream", "chunk"), ("paced", "event")):
+    for name, unit in (("json", "request"), ("long", "request"), ("stream", "chunk"), ("paced", "event")):
         found = results[name]
         spread = f"({found['ratio_lower_quartile']:.2f} to {found['ratio_upper_quartile']:.2f})"
         lines.append(
