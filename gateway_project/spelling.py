@@ -1,8 +1,8 @@
-"""JSON as Python's own writer spells it, by a writer that is made once instead of for each text."""
+"""JSON in ASCII as Python's own writer spells it, by a writer that is made once instead of for each text."""
 
 import json
 from collections.abc import Callable
-from json.encoder import encode_basestring, encode_basestring_ascii
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 _make_writer: Any = getattr(json.encoder, "c_make_encoder", None)
@@ -10,23 +10,20 @@ _make_writer: Any = getattr(json.encoder, "c_make_encoder", None)
 
 
 def speller(
-    *,
-    ensure_ascii: bool = True,
-    separators: tuple[str, str] | None = None,
-    default: Callable[[Any], Any] | None = None,
+    *, separators: tuple[str, str] | None = None, default: Callable[[Any], Any] | None = None
 ) -> Callable[[Any], str]:
     """What the `encode` of a `json.JSONEncoder` with the same arguments does, but that circles are not looked for.
 
     Raises of what is returned:
         TypeError, ValueError: as `encode`; for a circle RecursionError.
     """
-    encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, separators=separators, default=default, check_circular=False)
+    encoder = json.JSONEncoder(separators=separators, default=default, check_circular=False)
     if _make_writer is None:
         return encoder.encode
     write = _make_writer(
         None,
         encoder.default,
-        encode_basestring_ascii if ensure_ascii else encode_basestring,
+        encode_basestring_ascii,
         None,
         encoder.key_separator,
         encoder.item_separator,

@@ -15,7 +15,6 @@ VALUES = st.recursive(
 )
 OPTIONS: list[dict[str, Any]] = [
     {"separators": (",", ":")},
-    {"ensure_ascii": False, "separators": (",", ":")},
     {"default": str},
 ]
 

@@ -4,17 +4,15 @@ PostgreSQL takes the rows as one parameter, in JSON: values bound one by one cos
 with them. The statement is planned each time it runs, so that its plan never is of a table that was smaller then.
 """
 
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from pydantic_core import to_json
 
 from gateway_project.runs.statement import Statement
-from gateway_project.spelling import speller
 
 Values = Sequence[Any]
 """Of one row, in order, as `runs.record.values` gives them."""
@@ -43,6 +41,7 @@ class BulkInsert:
         lock: str | None = None,
     ) -> None:
         self._columns = columns
+        self._binary = _binary(model, columns)
         fixed = dict(constants or {})
         names = ", ".join(f'"{column}"' for column in (*columns, *fixed))
         into = f"INSERT INTO {model._meta.db_table} ({names})"
@@ -77,7 +76,7 @@ class BulkInsert:
         return self._all_locked.run([which, self._encoded(rows)], connection) == len(rows)
 
     def _encoded(self, rows: Sequence[Values]) -> str:
-        return _encode([dict(zip(self._columns, values, strict=True)) for values in rows])
+        return _encode((dict(zip(self._columns, values, strict=True)) for values in rows), self._binary)
 
 
 class BulkUpdate:
@@ -93,6 +92,7 @@ class BulkUpdate:
         self, model: type[models.Model], written: tuple[str, ...], expected: tuple[str, ...], condition: str
     ) -> None:
         columns = (*written, _ID, *expected)
+        self._binary = _binary(model, columns)
         self._values: Callable[[Row], Values] = itemgetter(*columns)
         table = model._meta.db_table
         each = ", ".join(f'"{column}" = %s' for column in written)
@@ -115,7 +115,7 @@ class BulkUpdate:
             return self._each.changes_of_many([self._values(row) for row in rows], connection)
         first = {row[_ID]: row for row in reversed(rows)}  # Who comes second finds another row than expected.
         which = f"{{{','.join(id_.hex for id_ in first)}}}"
-        changed = {id_ for (id_,) in self._all.rows([_encode([*first.values()]), which], connection)}
+        changed = {id_ for (id_,) in self._all.rows([_encode(first.values(), self._binary), which], connection)}
         return [row[_ID] in changed and first[row[_ID]] is row for row in rows]
 
 
@@ -129,18 +129,18 @@ def _given(model: type[models.Model], column: str) -> str:
     return f"(given.\"{column}\" #>> '{{}}')::jsonb" if is_json else f'given."{column}"'
 
 
-def _plain(value: Any) -> str:
-    """What JSON does not know, as PostgreSQL reads it."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, uuid.UUID):
-        return value.hex
-    if isinstance(value, bytes):
-        return f"\\x{value.hex()}"
-    raise TypeError(f"{type(value).__name__} is no value of a column")
+def _binary(model: type[models.Model], columns: Iterable[str]) -> list[str]:
+    """Those that hold bytes, of which JSON knows none."""
+    return [column for column in columns if isinstance(model._meta.get_field(column), models.BinaryField)]
 
 
-_encode = speller(ensure_ascii=False, separators=(",", ":"), default=_plain)
+def _encode(rows: Iterable[Row], binary: Sequence[str]) -> str:
+    """Rows in JSON as PostgreSQL reads them."""
+    return to_json([{**row, **{name: _hex(row[name]) for name in binary}} for row in rows]).decode()
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else f"\\x{value.hex()}"
 
 
 def _literal(value: Any) -> str:
