@@ -1,7 +1,7 @@
 """Single bytes as numbers.
 
-``in`` finds a number in bytes ten times faster than bytes of length one: of those it first asks for a number, and
-throws away the error that tells that they are none.
+``in`` finds a number in bytes ten times faster than it finds bytes: of those it first asks for a number, and throws
+away the error that tells that they are none. What is longer than a byte is better looked for by `find`.
 """
 
 LF = 0x0A

@@ -336,9 +336,8 @@ class ActiveRun:
         self._record_abort(AbortCause.SHUTDOWN, "", "its task was cancelled by other code")
         self.signal.set(AbortCause.SHUTDOWN)
         self._close(*self._outcome())
-        if self._ending:  # In the middle of its last word, which must not be said twice.
-            self._let_go(AbortCause.SHUTDOWN)
-            return
+        if self._ending:
+            return  # In the middle of its last word, which must not be said twice.
         loop = self.task.get_loop()
         word = self._say(Aborted(AbortCause.SHUTDOWN, self._progress.usage))
         self._last_word = loop.create_task(word, name=f"run:{self.record.id}:last-word")

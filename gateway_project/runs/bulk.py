@@ -135,7 +135,7 @@ def _binary(model: type[models.Model], columns: Iterable[str]) -> list[str]:
 
 
 def _encode(rows: Iterable[Row], binary: Sequence[str]) -> str:
-    """Rows in JSON as PostgreSQL reads them."""
+    """Rows in JSON as PostgreSQL reads them. Times are in UTC: an offset of seconds would not come out right."""
     return to_json([{**row, **{name: _hex(row[name]) for name in binary}} for row in rows]).decode()
 
 

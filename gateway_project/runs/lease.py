@@ -122,7 +122,8 @@ def sweep(connection: BaseDatabaseWrapper) -> Swept:
     workers.filter(pk__in=found).update(lost_at=clock.now())
     gone = workers.filter(Q(lost_at__isnull=False) | Q(ended_at__isnull=False)).values("pk")
     left_open = Run.objects.using(connection.alias).open_by_owner().select_for_update(skip_locked=True)
-    # A worker that died before it could register, whose runs came out of its spill file.
+    # A worker that died before it could register, whose runs came out of its spill file. How old they are is looked
+    # at here: by the index of times a database may walk through all that was ever received.
     nobodys = left_open.exclude(Q(owner__in=workers.values("pk")))
     since = clock.now() - _REGISTERED_WITHIN
     runs = [*left_open.filter(Q(owner__in=gone)), *(run for run in nobodys if run.received_at < since)]

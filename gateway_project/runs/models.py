@@ -60,7 +60,10 @@ class RunQuerySet(models.QuerySet["Run"]):
     """The questions that are asked of the runs more than once."""
 
     def open(self) -> Self:
-        """Queued or running: not ended yet. Said twice: only the second leads to the index that holds no other."""
+        """Queued or running: not ended yet.
+
+        Said twice, for a run has `finished_at` just when its status is final: only that leads to the index of these.
+        """
         return self.filter(status__in=sorted(OPEN_STATUSES), finished_at__isnull=True)
 
     def ended(self) -> Self:
@@ -182,6 +185,7 @@ class Run(models.Model):
         verbose_name_plural = "runs"
         ordering = ("-received_at", "-id")
         indexes = (
+            # Ascending: so they grow at their end, where that takes least. A list walks them backwards.
             models.Index(fields=("received_at", "id"), name="gateway_run_received"),
             models.Index(fields=("status", "received_at", "id"), name="gateway_run_status"),
             models.Index(fields=("principal_label", "received_at", "id"), name="gateway_run_principal"),

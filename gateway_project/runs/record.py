@@ -180,7 +180,7 @@ def values(record: RunRecord | NoteRecord, columns: tuple[str, ...], connection:
         together = "".join(texts)
         is_plain = together.isascii() and "\x00" not in together
     except TypeError:
-        is_plain = False  # An agent may have put anything there; the database decides.
+        is_plain = False  # An agent may have put anything there.
     stored = map(getitem, texts, read.cuts) if is_plain else map(_cut, texts, read.cuts)
     converters = _converters(connection.vendor, connection.features.has_native_uuid_field)
     converted = [
@@ -233,7 +233,7 @@ def _several(getter: Callable[..., Any], keys: Sequence[Any]) -> _Columns:
 
 
 def _cut(value: Any, cut: slice) -> Any:
-    return storable(value)[cut] if isinstance(value, str) else value
+    return value if value is None else storable(value if isinstance(value, str) else str(value))[cut]
 
 
 def storable(value: Any) -> Any:

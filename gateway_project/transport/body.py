@@ -100,7 +100,7 @@ class Body:
             raise InvalidJSON(f"The request body is not valid JSON: {error}.") from None
         if not isinstance(payload, dict):
             raise InvalidValue("The request body must be a JSON object.")
-        _check_parts(payload)
+        _check_values(payload)
         return payload
 
 
@@ -156,7 +156,7 @@ _PARTS = 50_000
 """How many objects and arrays a body may hold. It takes about half a second to check and convert so many."""
 
 
-def _check_parts(payload: dict[str, Any]) -> None:
+def _check_values(payload: dict[str, Any]) -> None:
     """Look at every value, long texts at no cost.
 
     Raises:

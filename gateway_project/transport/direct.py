@@ -85,12 +85,13 @@ class DirectOutlet:
         if self._closed:
             return False
         self._close()
-        async with self._sending:
-            try:
-                return await self._send_result(result)
-            except Exception:
-                await self._send_failure()
-                raise
+        try:
+            async with self._sending:
+                return await self._send_result_or_failure(result)
+        except asyncio.CancelledError:
+            if not self._connection.complete:
+                self._connection.drop()  # The rest of it would never come.
+            raise
 
     def gone(self, result: Aborted) -> None:
         """Nobody listens, or not in time: write nothing more, and hang up."""
@@ -100,6 +101,13 @@ class DirectOutlet:
         finally:
             self._close()
             self._connection.drop()
+
+    async def _send_result_or_failure(self, result: RunResult) -> bool:
+        try:
+            return await self._send_result(result)
+        except Exception:
+            await self._send_failure()
+            raise
 
     async def _send_result(self, result: RunResult) -> bool:
         if isinstance(self._encoder, BodyEncoder):

@@ -50,6 +50,7 @@ def _quickly(value: Any) -> bytes | None:
         data = to_json(value)
     except ValueError:  # such as a lone surrogate
         return None
+    # Not by `in`, which takes twice as long (see `octets`).
     return data if data.find(b"NaN") < 0 and data.find(b"Infinity") < 0 else None
 
 

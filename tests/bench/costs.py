@@ -108,7 +108,7 @@ def figures(pairs: Sequence[tuple[Measure, Measure]], *, per: int) -> dict[str, 
     """
     below, above = zip(*pairs, strict=True)
     ratios = [high.cpu_per_request / low.cpu_per_request if low.cpu_us else 0.0 for low, high in pairs]
-    lower, middle, upper = quantiles(ratios, n=4)
+    lower, middle, upper = quantiles(ratios, n=4, method="inclusive")
     return {
         "floor_cpu_us": round(median(one.cpu_per_request for one in below) / per, 2),
         "gateway_cpu_us": round(median(one.cpu_per_request for one in above) / per, 2),

@@ -124,6 +124,16 @@ def test_a_row_that_others_have_changed_while_it_was_open_is_sealed_as_it_is(cha
     assert verified().findings.counts == {}
 
 
+@pytest.mark.parametrize("odd", [{1}, timedelta(seconds=3), True, 5, b"ab", ["a"], {"a": 1}])
+def test_what_is_no_text_is_recorded_as_one_and_sealed_so(odd: Any) -> None:
+    writer = Writer()
+    record = make_record()
+    writer.commit(InsertRun(record))
+    assert writer.commit(CloseRun(completed(record, finish_reason=odd))) == [True]
+    assert Run.objects.get(pk=record.id).finish_reason == str(odd)
+    assert verified().findings.counts == {}
+
+
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL may choose another way")
 @pytest.mark.parametrize("is_analyzed", [False, True])
 def test_an_end_finds_its_row_by_its_id_not_among_all_that_are_open(*, is_analyzed: bool) -> None:

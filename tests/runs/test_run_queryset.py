@@ -1,4 +1,7 @@
-"""What is asked of the runs again and again, and how long a history it may be asked of."""
+"""What is asked of the runs again and again, and how long a history it may be asked of.
+
+Where the time of a run may lead only PostgreSQL would go the long way (see `tests.test_postgresql`).
+"""
 
 import re
 

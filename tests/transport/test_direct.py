@@ -148,6 +148,25 @@ async def test_a_client_that_leaves_during_the_last_word_did_not_get_it() -> Non
     assert not await outlet.end(COMPLETED)
 
 
+@pytest.mark.parametrize("is_handed_over", [True, False])
+async def test_a_last_word_that_is_cancelled_hangs_up_unless_all_of_it_is_on_its_way(is_handed_over: bool) -> None:
+    server = Server()
+    connection = Connection(server.send)
+    outlet = DirectOutlet(connection, Shouting(), heartbeat_seconds=0)
+    await outlet.write(TextDelta("a"))
+    server.room.clear()
+    writing = asyncio.ensure_future(asyncio.sleep(0) if is_handed_over else outlet.write(TextDelta("b")))
+    await asyncio.sleep(0.01)
+    ending = asyncio.ensure_future(outlet.end(COMPLETED))
+    await asyncio.sleep(0.01)
+    ending.cancel()
+    await asyncio.wait([ending])
+    assert ending.cancelled()
+    assert (server.is_complete, connection.is_lost) == (is_handed_over, not is_handed_over)
+    server.room.set()
+    await writing
+
+
 async def test_silence_is_filled_with_heartbeats_once_the_agent_was_called() -> None:
     server, outlet = make(Shouting(), heartbeat=0.01)
     await asyncio.sleep(0.03)

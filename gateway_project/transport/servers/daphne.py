@@ -65,7 +65,7 @@ class GatewayFactory(HTTPFactory):
 
 
 class _Moment:
-    """A time of which daphne's access log wants nothing but that it be spelled. A second is spelled once."""
+    """A time of which daphne's access log asks `strftime` only. A second is spelled once, for all its requests."""
 
     def __init__(self, date: datetime) -> None:
         self._second = date.replace(microsecond=0)
@@ -95,8 +95,8 @@ class GatewayServer(Server):
         """Begin with the event loop, not with the first request: what dead processes left is closed from the start."""
         reactor._asyncioEventloop.call_soon(current_supervisor)
         reactor._asyncioEventloop.call_soon(_set_apart_what_stays)
-        log: Any = self.action_logger  # type: ignore[has-type]
-        if type(log) is AccessLogGenerator:
+        log: Any = self.action_logger  # type: ignore[has-type]  # daphne's are not annotated
+        if type(log) is AccessLogGenerator:  # Another's own is left alone.
             stream = TurnStream(log.stream)
             self.action_logger = AccessLog(stream)
             reactor.addSystemEventTrigger("after", "shutdown", stream.flush)

@@ -144,9 +144,8 @@ class GatewayRequest(WebRequest):
     def _scope(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
         """The connection scope (ASGI specification, "HTTP Connection Scope")."""
         root_path = self.server.root_path
-        told = [
-            (name.lower(), value) for name, value in headers if UNDERSCORE not in name
-        ]  # CVE-2015-0219, as daphne does
+        # Without names that others could be taken for (CVE-2015-0219), as daphne does.
+        told = [(name.lower(), value) for name, value in headers if UNDERSCORE not in name]
         for name, value in told:
             if name == b"daphne-root-path":
                 root_path = unquote(value.decode("ascii"))
