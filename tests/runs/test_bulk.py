@@ -14,7 +14,7 @@ from gateway_project.runs.journal import CloseRun, InsertRun
 from gateway_project.runs.models import Run
 from gateway_project.runs.record import COLUMNS, RunRecord
 from gateway_project.runs.vocabulary import NoteKind, RunStatus
-from tests.runs.records import make_record
+from tests.runs.records import begun, completed, make_record
 from tests.runs.seals.conftest import PERSON, Writer, verified
 
 pytestmark = pytest.mark.django_db
@@ -24,18 +24,6 @@ ODD: dict[str, Any] = PERSON | {
     "user_agent": "x\x00" * 300,
     "parameters": {"user": "Åsa", "metadata": {"a\\b": '"', "n": 1e300}},
 }
-
-
-def begun(number: int = 3, **fields: Any) -> list[RunRecord]:
-    records = [make_record(**fields) for _ in range(number)]
-    InsertRun.apply_all([InsertRun(record) for record in records], connection)
-    return records
-
-
-def completed(record: RunRecord, **fields: Any) -> RunRecord:
-    now = clock.now()
-    ended: dict[str, Any] = {"status": RunStatus.COMPLETED, "settled_at": now, "finished_at": now, "delivered": True}
-    return replace(record, **ended | fields)
 
 
 def failed(record: RunRecord) -> RunRecord:

@@ -12,28 +12,19 @@ from django.test.utils import CaptureQueriesContext
 from gateway_project import clock
 from gateway_project.execution.remote import wishes_for
 from gateway_project.runs.close import close_runs
-from gateway_project.runs.journal import InsertRun
 from gateway_project.runs.lease import sweep
 from gateway_project.runs.models import Run
 from gateway_project.runs.record import RunRecord
-from gateway_project.runs.vocabulary import AbortCause, RunStatus
-from tests.runs.records import make_record
+from gateway_project.runs.vocabulary import AbortCause
+from tests.runs.records import begun, completed
 
 pytestmark = pytest.mark.django_db
 
 OWN, OTHER = "a" * 32, "b" * 32
 
 
-def begun(number: int, worker: str = OWN) -> list[RunRecord]:
-    records = [make_record(worker=worker) for _ in range(number)]
-    InsertRun.apply_all([InsertRun(record) for record in records], connection)
-    return records
-
-
 def end(records: list[RunRecord]) -> None:
-    for record in records:
-        record.status, record.finished_at = RunStatus.COMPLETED, clock.now()
-    close_runs(records, connection)
+    close_runs([completed(record) for record in records], connection)
 
 
 def wish(*records: RunRecord) -> None:
@@ -42,8 +33,8 @@ def wish(*records: RunRecord) -> None:
 
 
 def test_wished_are_a_workers_own_that_run_and_that_somebody_wants_aborted() -> None:
-    wished, ended, _ = begun(3)
-    others = begun(1, OTHER)
+    wished, ended, _ = begun(3, worker=OWN)
+    others = begun(1, worker=OTHER)
     wish(wished, ended, *others)
     end([ended])
     assert [wish.run_id for wish in wishes_for(OWN, connection)] == [wished.id]
@@ -55,8 +46,8 @@ def test_wished_are_a_workers_own_that_run_and_that_somebody_wants_aborted() -> 
 def test_what_is_asked_again_and_again_does_not_walk_through_all_that_ever_ran(
     *, is_analyzed: bool, still_open: int
 ) -> None:
-    end(begun(3000))
-    begun(still_open)
+    end(begun(3000, worker=OWN))
+    begun(still_open, worker=OWN)
     with connection.cursor() as cursor:
         if is_analyzed:
             cursor.execute("ANALYZE")
