@@ -20,6 +20,7 @@ from gateway_project.agents.events import (
     Usage,
 )
 from gateway_project.execution.outlet import Aborted, Completed, Failed
+from gateway_project.growing_text import GrowingText
 from gateway_project.transport import sse
 from gateway_project.transport.encoder import BodyEncoder, StreamEncoder
 from gateway_project.transport.errors import envelope, error_of
@@ -200,10 +201,10 @@ class _Call:
     def __init__(self, first: ToolCallDelta | ToolCall) -> None:
         self._id = first.call_id
         self._name = first.name
-        self.arguments: list[str] = []
+        self.arguments = GrowingText()
 
     def as_object(self) -> dict[str, Any]:
-        function = {"name": self._name, "arguments": "".join(self.arguments)}
+        function = {"name": self._name, "arguments": str(self.arguments)}
         return {"id": self._id, "type": "function", "function": function}
 
 
@@ -211,29 +212,28 @@ class _Choice:
     """One choice of an answer while it grows."""
 
     def __init__(self) -> None:
-        self.text: list[str] = []
-        self.refusal: list[str] = []
-        self.reasoning: list[str] = []
+        self.text = GrowingText()
+        self.refusal = GrowingText()
+        self.reasoning = GrowingText()
         self.calls: dict[int, _Call] = {}
         self._logprobs: dict[str, list[dict[str, Any]]] = {}
 
     def add_call(self, index: int, event: ToolCallDelta | ToolCall) -> None:
-        self.calls.setdefault(index, _Call(event)).arguments.append(event.arguments)
+        self.calls.setdefault(index, _Call(event)).arguments.add(event.arguments)
 
     def add_logprobs(self, key: str, tokens: tuple[TokenLogprob, ...] | None) -> None:
         if tokens is not None:
             self._logprobs.setdefault(key, []).extend(logprobs_object(tokens))
 
     def message(self, *, old_calls: bool) -> dict[str, Any]:
-        text = "".join(self.text)
-        empty = self.calls or self.refusal
+        text, refusal = str(self.text), str(self.refusal)
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": text if text or not empty else None,
-            "refusal": "".join(self.refusal) if self.refusal else None,
+            "content": text if text or not (self.calls or refusal) else None,
+            "refusal": refusal or None,
         }
-        if self.reasoning:
-            message["reasoning_content"] = "".join(self.reasoning)
+        if reasoning := str(self.reasoning):
+            message["reasoning_content"] = reasoning
         calls = [call.as_object() for call in self.calls.values()]
         if calls and old_calls:
             message["function_call"] = calls[0]["function"]
@@ -264,14 +264,14 @@ class ChatBodyEncoder(BodyEncoder):
         match event:
             case TextDelta():
                 choice = self._choice(event.choice)
-                choice.text.append(event.text)
+                choice.text.add(event.text)
                 choice.add_logprobs("content", event.logprobs)
             case RefusalDelta():
                 choice = self._choice(event.choice)
-                choice.refusal.append(event.text)
+                choice.refusal.add(event.text)
                 choice.add_logprobs("refusal", event.logprobs)
             case ReasoningDelta():
-                self._choice(event.choice).reasoning.append(event.text)
+                self._choice(event.choice).reasoning.add(event.text)
             case ToolCallDelta() | ToolCall():
                 self._choice(event.choice).add_call(self._indexes.of(event), event)
             case Finish() | Usage() | ToolActivity() | MessagePhase():

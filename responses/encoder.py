@@ -197,7 +197,7 @@ class ResponseBuilder:
         if part is None or not isinstance(item, MessageItem):
             return None
         (event,) = item.delta(OUTPUT_TEXT, texts[0])
-        part.pieces += texts[1:]
+        part.text.add("".join(texts[1:]))
         self.next_number += len(texts)
         return part, event
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from gateway_project import ids
 from gateway_project.agents.events import Phase, TokenLogprob
+from gateway_project.growing_text import GrowingText
 
 WireEvent = dict[str, Any]
 """An event as it goes out, but for its ``sequence_number``."""
@@ -71,17 +72,12 @@ class Part:
     def __init__(self, kind: PartKind, index: int) -> None:
         self.kind = kind
         self.index = index
-        self.pieces: list[str] = []
+        self.text = GrowingText()
         self.logprobs: list[dict[str, Any]] = []
-
-    @property
-    def text(self) -> str:
-        """What was said so far."""
-        return "".join(self.pieces)
 
     def as_object(self) -> dict[str, Any]:
         """The part as it stands in its item."""
-        part: dict[str, Any] = {"type": self.kind.type, self.kind.text_key: self.text}
+        part: dict[str, Any] = {"type": self.kind.type, self.kind.text_key: str(self.text)}
         if self.kind is OUTPUT_TEXT:
             part |= {"annotations": [], "logprobs": list(self.logprobs)}
         return part
@@ -139,7 +135,7 @@ class PartedItem(OutputItem):
             part = self._open_part = Part(kind, sum(earlier.kind.place == kind.place for earlier in self._parts))
             self._parts.append(part)
             events.append(self._part_event(part, f"{kind.part_events}.added", part=part.as_object()))
-        part.pieces.append(text)
+        part.text.add(text)
         delta: dict[str, Any] = {"delta": text}
         if kind is OUTPUT_TEXT:
             delta["logprobs"] = logprobs_object(logprobs)
@@ -157,7 +153,7 @@ class PartedItem(OutputItem):
         part, self._open_part = self._open_part, None
         if part is None:
             return []
-        done: dict[str, Any] = {part.kind.text_key: part.text}
+        done: dict[str, Any] = {part.kind.text_key: str(part.text)}
         if part.kind is OUTPUT_TEXT:
             done["logprobs"] = list(part.logprobs)
         return [
@@ -221,18 +217,18 @@ class FunctionCallItem(OutputItem):
         self.index = index
         self._call_id = call_id
         self._name = name
-        self._arguments: list[str] = []
+        self._arguments = GrowingText()
 
     def delta(self, arguments: str) -> list[WireEvent]:
         """More of the arguments; nothing for an empty piece."""
         if not arguments:
             return []
-        self._arguments.append(arguments)
+        self._arguments.add(arguments)
         return [self._event("response.function_call_arguments.delta", delta=arguments)]
 
     def finish_content(self) -> list[WireEvent]:
         """The arguments are whole."""
-        arguments = "".join(self._arguments)
+        arguments = str(self._arguments)
         return [self._event("response.function_call_arguments.done", name=self._name, arguments=arguments)]
 
     def as_object(self) -> dict[str, Any]:
@@ -242,6 +238,6 @@ class FunctionCallItem(OutputItem):
             "id": self.id,
             "call_id": self._call_id,
             "name": self._name,
-            "arguments": "".join(self._arguments),
+            "arguments": str(self._arguments),
             "status": self.status,
         }

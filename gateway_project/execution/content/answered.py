@@ -14,6 +14,7 @@ from gateway_project.agents.events import (
     ToolCall,
     ToolCallDelta,
 )
+from gateway_project.growing_text import GrowingText
 from gateway_project.runs.content.drafting import MARGIN, Piece, encoded
 
 _MOST_PIECES = 500
@@ -36,7 +37,7 @@ class _Growing:
     key: tuple[Any, ...]
     about: dict[str, Any]
     digest: Any
-    texts: list[str] = field(default_factory=list)
+    text: GrowingText = field(default_factory=GrowingText)
     characters: int = 0
     passed: int = 0
     delivered: int = 0
@@ -64,7 +65,7 @@ class Answer:
             piece.characters += len(text)
             piece.digest.update(encoded(text))
             if self._left > 0:
-                piece.texts.append(text[: self._left])
+                piece.text.add(text[: self._left])
                 self._left -= len(text) + 1
             self._pending.append((event, piece))
 
@@ -88,7 +89,7 @@ class Answer:
     def pieces(self) -> list[Piece]:
         """As it is now."""
         return [
-            Piece(piece.about, "".join(piece.texts), piece.characters, piece.delivered, piece.digest.digest())
+            Piece(piece.about, str(piece.text), piece.characters, piece.delivered, piece.digest.digest())
             for piece in self._pieces
         ]
 
