@@ -11,10 +11,11 @@ from tests.e2e.gateway import Gateway, Store
 from tests.e2e.routes import CHAT
 
 CLIENTS = 64
+"""Of each process: with fewer for each a run would share its commit with fewer others, and that would be measured."""
 
 
 async def processes(store: Store, folder: Path, *, numbers: tuple[int, ...], scale: float) -> dict[str, Any]:
-    """The same load for so many gateways on one database, one number after the other."""
+    """So many gateways on one database, one number after the other, and as many clients for each of them."""
     count = max(64, int(6000 * scale))
     results: dict[str, Any] = {}
     with source() as port:
@@ -35,12 +36,12 @@ async def processes(store: Store, folder: Path, *, numbers: tuple[int, ...], sca
 
 async def _load(gateways: list[Gateway], count: int) -> dict[str, float]:
     asked = [request(gateway, CHAT, "one", stream=False) for gateway in gateways]
-    share, clients = count // len(gateways), max(1, CLIENTS // len(gateways))
+    share = count // len(gateways)
     loop = asyncio.get_running_loop()
     before, began = sum(cpu_seconds(gateway.pid) for gateway in gateways), loop.time()
     found = await asyncio.gather(
         *(
-            measure(gateway.port, gateway.pid, each, requests=share, clients=clients)
+            measure(gateway.port, gateway.pid, each, requests=share, clients=CLIENTS)
             for gateway, each in zip(gateways, asked, strict=True)
         )
     )
