@@ -10,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
 from gateway_project.admin_pages.bounded import BoundedList, BoundedPaginator
+from gateway_project.admin_pages.exact_search import ExactSearch
 from gateway_project.admin_pages.guarded import GuardedAdmin
 from gateway_project.conf import gateway_settings
 from gateway_project.review.visibility import of_visible_runs
@@ -18,14 +19,16 @@ from .models import StoredResponse
 
 
 @admin.register(StoredResponse)
-class StoredResponseAdmin(GuardedAdmin):
+class StoredResponseAdmin(ExactSearch, GuardedAdmin):
     """To look, never to change. Content stays with the client that may ask for it."""
 
     list_display = ("__str__", "status", "background", "principal_kind", "principal_id", "created_at", "expires_at")
     list_filter = ("status", "background")
     list_per_page = 50
     list_max_show_all = 200
-    search_fields = ("=principal_id",)
+    search_fields = ("principal_id",)
+    search_help_text = "A principal's id, or a response's id in any spelling."
+    run_field = "pk"
     ordering = ("-created_at", "-id")
     sortable_by = ()
     show_full_result_count = False

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
 
 
 class StoredStatus(models.TextChoices):
@@ -59,10 +58,11 @@ class StoredResponse(models.Model):
         indexes = (
             models.Index(fields=("created_at", "id"), name="gateway_response_created"),
             models.Index(fields=("expires_at",), name="gateway_response_expires"),
+            # For the filters of the admin's list, in its order, and to find what a principal has left.
+            models.Index(fields=("status", "created_at", "id"), name="gateway_response_status"),
+            models.Index(fields=("principal_id", "created_at", "id"), name="gateway_response_principal"),
             models.Index(
-                fields=("created_at",),
-                name="gateway_response_open",
-                condition=Q(status__in=sorted(OPEN_STATUSES)),
+                fields=("created_at", "id"), name="gateway_response_background", condition=models.Q(background=True)
             ),
         )
 

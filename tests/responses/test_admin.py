@@ -1,5 +1,6 @@
 """Stored responses in the admin: seen, not read and not changed."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from responses.models import StoredResponse
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/gateway_responses/storedresponse/"
+PRINCIPAL = uuid.UUID(int=17)
 
 WITHOUT_RUNS = AdminSite()
 WITHOUT_RUNS.register(StoredResponse, StoredResponseAdmin)
@@ -81,3 +83,15 @@ def test_without_the_pages_of_runs_it_names_its_run(admin_client: Client) -> Non
     page = admin_client.get(reverse("admin:gateway_responses_storedresponse_change", args=(response.pk,)))
     assert page.status_code == 200
     assert str(response.pk) in page.content.decode()
+
+
+@pytest.mark.parametrize("spelling", ["resp_{hex}", "{id}", " chatcmpl-{hex} ", "17", "someone", "{principal}"])
+def test_responses_are_found_by_id_and_by_principal(admin_client: Client, spelling: str) -> None:
+    sought, other = stored_response(), stored_response()
+    named = stored_response()  # For a user of a shop whose users' keys look like ids of runs.
+    StoredResponse.objects.filter(pk=named.pk).update(principal_id=str(PRINCIPAL))
+    asked = spelling.format(hex=sought.pk.hex, id=sought.pk, principal=PRINCIPAL)
+    page = admin_client.get(LIST, {"q": asked})
+    found = {response.pk for response in page.context["cl"].result_list}
+    expected = {"17": {sought.pk, other.pk}, "someone": set(), "{principal}": {named.pk}}
+    assert found == expected.get(spelling, {sought.pk})

@@ -15,14 +15,17 @@ from django.test.utils import CaptureQueriesContext
 
 from gateway_project.review.models import AccessRecord
 from gateway_project.review.paging import Position
-from gateway_project.runs.models import Run, RunContent
+from gateway_project.runs.models import Run, RunAlert, RunContent
+from responses.models import StoredResponse
 from tests.review.plans import ADDRESSES
 
 LIST = "/admin/gateway_runs/run/"
 LOOKS = "/admin/gateway_review/accessrecord/"
+RESPONSES = "/admin/gateway_responses/storedresponse/"
+ALERTS = "/admin/gateway_runs/runalert/"
 OVERVIEW = "/admin/gateway_runs/overview/"
 TIMES = 3
-LARGE = (Run._meta.db_table, RunContent._meta.db_table, AccessRecord._meta.db_table)
+LARGE = tuple(model._meta.db_table for model in (Run, RunContent, AccessRecord, StoredResponse))
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,21 @@ def _pages() -> Iterable[tuple[str, str]]:
         "at a run": {"q": str(told.pk)},
     }.items():
         yield f"who looked, {name}", f"{LOOKS}?{urlencode(asked)}"
+    yield "stored responses", RESPONSES
+    for name, asked in {
+        "completed": {"status": "completed"},
+        "queued": {"status": "queued"},
+        "failed": {"status": "failed"},
+        "of the background": {"background": "1"},
+        "cancelled, of the background": {"status": "cancelled", "background": "1"},
+        "of a principal": {"q": some.principal_id},
+        "of nobody": {"q": "nobody"},
+    }.items():
+        yield f"stored responses, {name}", f"{RESPONSES}?{urlencode(asked)}"
+    yield "a stored response", f"{RESPONSES}{StoredResponse.objects.order_by('created_at')[1000].pk}/change/"
+    yield "alerts", ALERTS
+    yield "alerts of lost workers", f"{ALERTS}?event=run.worker_lost"
+    yield "an alert", f"{ALERTS}{RunAlert.objects.order_by('due_at')[1000].pk}/change/"
     for span in ("24h", "7d", "30d"):
         yield f"overview {span}", f"{OVERVIEW}?range={span}"
     yield "overview 30d of an agent", f"{OVERVIEW}?range=30d&agent=agent-1"

@@ -18,7 +18,7 @@ SELECT
     status,
     (ARRAY['chat_completions', 'responses', 'responses_compact'])[CASE WHEN n % 10007 = 0 THEN 3 ELSE 1 + n % 2 END],
     CASE WHEN n % 99991 = 0 THEN 'retired' ELSE 'agent-' || n % 3 END,
-    'model-' || n % 7, 'agent-' || n % 3 || '/model-' || n % 7, n % 3 > 0, n % 50 = 0,
+    'model-' || n % 7, 'agent-' || n % 3 || '/model-' || n % 7, n % 3 > 0, n % 51 = 0,
     CASE WHEN n % 5 = 0 THEN md5((n / 7)::text)::uuid END,
     'worker-' || n / 50000,
     'api_key', (n % 400)::text, 'key number ' || n % 400, '10.' || n % 3 || '.' || n % 200 || '.' || n % 250,
@@ -75,6 +75,25 @@ FROM (SELECT id, received_at, row_number() OVER () AS n FROM gateway_run LIMIT {
 """
 """A fifth as many looks as runs, by a hundred people; none by the command line, none removed."""
 
+RESPONSES = """
+INSERT INTO gateway_response (
+    id, principal_kind, principal_id, previous, status, background, created_at, expires_at, request, input, body)
+SELECT id, principal_kind, principal_id, parent_run,
+    CASE status WHEN 'running' THEN 'in_progress' WHEN 'completed' THEN 'completed' WHEN 'failed' THEN 'failed'
+         ELSE CASE WHEN abort_cause = 'timeout' THEN 'cancelled' ELSE 'failed' END END,
+    background, received_at, received_at + interval '30 days', '', '[]', repeat('{"type": "message"}, ', 20)
+FROM gateway_run WHERE endpoint = 'responses' AND status <> 'rejected'
+"""
+"""Half of the runs are responses that are kept; none is incomplete or queued, few run in the background."""
+
+ALERTS = """
+INSERT INTO gateway_run_alert (id, run, target, event, payload, attempts, due_at, created_at)
+SELECT gen_random_uuid(), id, 'signal', CASE WHEN n % 1000 = 0 THEN 'run.worker_lost' ELSE 'run.failed' END, '{}', 3,
+    received_at, received_at
+FROM (SELECT id, received_at, row_number() OVER () AS n FROM gateway_run WHERE status = 'failed' LIMIT 10000) AS bad
+"""
+"""A receiver has been away for long: as many failed runs wait to be told as may."""
+
 _AT_ONCE = 250_000
 _INDEXES = """
     SELECT indexname, indexdef FROM pg_indexes
@@ -104,6 +123,10 @@ def fill(url: str, total: int) -> None:
         connection.execute(CHAINS)
         connection.execute(LOOKS.format(total=total).encode())
         print("    looks", flush=True)
+        connection.execute(RESPONSES)
+        print("    responses", flush=True)
+        connection.execute(ALERTS)
         connection.execute(
-            "VACUUM ANALYZE gateway_run, gateway_run_label, gateway_run_content, gateway_chain, gateway_access_record"
+            "VACUUM ANALYZE gateway_run, gateway_run_label, gateway_run_content, gateway_chain, gateway_access_record, "
+            "gateway_response, gateway_run_alert"
         )

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -13,8 +13,8 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from gateway_project.admin_pages.bounded import BoundedList, BoundedPaginator
+from gateway_project.admin_pages.exact_search import ExactSearch
 from gateway_project.conf import gateway_settings
-from gateway_project.ids import parse_run_id
 from gateway_project.review.access import ERASED, Onlooker
 from gateway_project.review.admin.display import NOTHING, run_link, utc_column, utc_seconds
 from gateway_project.review.admin.read_only import ReadOnlyAdmin
@@ -70,7 +70,7 @@ _FIELDS: Any = (at, "who", "who_kind", "who_id", "what", "via", run, asked, "add
 
 
 @admin.register(AccessRecord)
-class AccessRecordAdmin(ReadOnlyAdmin):
+class AccessRecordAdmin(ExactSearch, ReadOnlyAdmin):
     """Read-only for everybody: rows are left by looking."""
 
     list_display = (at, "who", "what", "via", run, asked, "address")
@@ -80,6 +80,7 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     ordering = ("-at", "-id")
     sortable_by = ()
     search_fields = ("who",)
+    run_field = "run"
     search_help_text = "A user's exact name, or a run's id in any spelling."
     paginator = BoundedPaginator
     fields = _FIELDS
@@ -93,14 +94,3 @@ class AccessRecordAdmin(ReadOnlyAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """One that never asks for more rows than it shows."""
         return BoundedList
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[AccessRecord], search_term: str
-    ) -> tuple[QuerySet[AccessRecord], bool]:
-        """Exact name, or the id of a run."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        run_id = parse_run_id(term)
-        found = Q(who=term) if run_id is None else Q(run=run_id)
-        return queryset.filter(found), False
