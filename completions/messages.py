@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, assert_never
 
 from pydantic import Field as Constraint
-from pydantic import Tag
 
 from gateway_project.agents.request import (
     AudioPart,
@@ -22,7 +21,7 @@ from gateway_project.agents.request import (
 )
 from gateway_project.transport.errors import InvalidValue
 from gateway_project.transport.media import only_source
-from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused
+from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused, tag
 
 
 class TextContent(WireModel):
@@ -83,20 +82,20 @@ class FileContent(WireModel):
 
 
 TextPartOnly = Annotated[
-    Annotated[TextContent, Tag("text")] | Annotated[Unsupported, Tag("unsupported")], by_type("text")
+    Annotated[TextContent, tag("text")] | Annotated[Unsupported, tag("unsupported")], by_type("text")
 ]
 UserPart = Annotated[
-    Annotated[TextContent, Tag("text")]
-    | Annotated[ImageContent, Tag("image_url")]
-    | Annotated[AudioContent, Tag("input_audio")]
-    | Annotated[FileContent, Tag("file")]
-    | Annotated[Unsupported, Tag("unsupported")],
+    Annotated[TextContent, tag("text")]
+    | Annotated[ImageContent, tag("image_url")]
+    | Annotated[AudioContent, tag("input_audio")]
+    | Annotated[FileContent, tag("file")]
+    | Annotated[Unsupported, tag("unsupported")],
     by_type("text", "image_url", "input_audio", "file"),
 ]
 AssistantPart = Annotated[
-    Annotated[TextContent, Tag("text")]
-    | Annotated[RefusalContent, Tag("refusal")]
-    | Annotated[Unsupported, Tag("unsupported")],
+    Annotated[TextContent, tag("text")]
+    | Annotated[RefusalContent, tag("refusal")]
+    | Annotated[Unsupported, tag("unsupported")],
     by_type("text", "refusal"),
 ]
 

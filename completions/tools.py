@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field as Constraint
-from pydantic import Tag
 
 from gateway_project.agents.request import FunctionTool, ToolChoice
 from gateway_project.transport.errors import InvalidValue
-from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused
+from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused, tag
 
 FunctionName = Annotated[str, Constraint(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
 
@@ -37,7 +36,7 @@ class FunctionToolParam(WireModel):
 
 
 Tool = Annotated[
-    Annotated[FunctionToolParam, Tag("function")] | Annotated[Unsupported, Tag("unsupported")], by_type("function")
+    Annotated[FunctionToolParam, tag("function")] | Annotated[Unsupported, tag("unsupported")], by_type("function")
 ]
 
 
@@ -61,7 +60,7 @@ class AllowedTools(WireModel):
     tools: Annotated[
         Few[
             Annotated[
-                Annotated[NamedTool, Tag("function")] | Annotated[Unsupported, Tag("unsupported")], by_type("function")
+                Annotated[NamedTool, tag("function")] | Annotated[Unsupported, tag("unsupported")], by_type("function")
             ]
         ],
         Constraint(min_length=1, max_length=128),
@@ -78,9 +77,9 @@ class AllowedToolsChoice(WireModel):
 Choice = (
     Literal["none", "auto", "required"]
     | Annotated[
-        Annotated[NamedTool, Tag("function")]
-        | Annotated[AllowedToolsChoice, Tag("allowed_tools")]
-        | Annotated[Unsupported, Tag("unsupported")],
+        Annotated[NamedTool, tag("function")]
+        | Annotated[AllowedToolsChoice, tag("allowed_tools")]
+        | Annotated[Unsupported, tag("unsupported")],
         by_type("function", "allowed_tools"),
     ]
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, assert_never
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator
 from pydantic import Field as Constraint
 
 from gateway_project.agents.request import (
@@ -22,7 +22,7 @@ from gateway_project.agents.request import (
 )
 from gateway_project.transport.errors import InvalidValue
 from gateway_project.transport.media import only_source
-from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused
+from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, name_of_tag, refused, tag
 
 from . import compaction
 
@@ -71,12 +71,12 @@ class InputFile(WireModel):
 
 
 InputPart = Annotated[
-    Annotated[InputText, Tag("input_text")]
-    | Annotated[OutputText, Tag("output_text")]
-    | Annotated[Refusal, Tag("refusal")]
-    | Annotated[InputImage, Tag("input_image")]
-    | Annotated[InputFile, Tag("input_file")]
-    | Annotated[Unsupported, Tag("unsupported")],
+    Annotated[InputText, tag("input_text")]
+    | Annotated[OutputText, tag("output_text")]
+    | Annotated[Refusal, tag("refusal")]
+    | Annotated[InputImage, tag("input_image")]
+    | Annotated[InputFile, tag("input_file")]
+    | Annotated[Unsupported, tag("unsupported")],
     by_type("input_text", "output_text", "refusal", "input_image", "input_file"),
 ]
 
@@ -128,21 +128,21 @@ def _item_kind(value: Any) -> str:
     Of an ``item_reference`` it may be null or missing (OpenAI's OpenAPI file, ``ItemReferenceParam``).
     """
     if not isinstance(value, dict):
-        return "unsupported"
+        return name_of_tag("unsupported")
     kind = value.get("type")
     if kind is None:
         kind = "message" if "role" in value else "item_reference" if "id" in value else None
-    return kind if isinstance(kind, str) and kind in _KINDS else "unsupported"
+    return name_of_tag(kind if isinstance(kind, str) and kind in _KINDS else "unsupported")
 
 
 InputItem = Annotated[
-    Annotated[MessageItem, Tag("message")]
-    | Annotated[FunctionCallItem, Tag("function_call")]
-    | Annotated[FunctionCallOutputItem, Tag("function_call_output")]
-    | Annotated[ReasoningItem, Tag("reasoning")]
-    | Annotated[ReferenceItem, Tag("item_reference")]
-    | Annotated[CompactionItem, Tag("compaction")]
-    | Annotated[Unsupported, Tag("unsupported")],
+    Annotated[MessageItem, tag("message")]
+    | Annotated[FunctionCallItem, tag("function_call")]
+    | Annotated[FunctionCallOutputItem, tag("function_call_output")]
+    | Annotated[ReasoningItem, tag("reasoning")]
+    | Annotated[ReferenceItem, tag("item_reference")]
+    | Annotated[CompactionItem, tag("compaction")]
+    | Annotated[Unsupported, tag("unsupported")],
     Discriminator(_item_kind),
 ]
 

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field as Constraint
-from pydantic import Tag
 
 from gateway_project.agents.request import FunctionTool, ToolChoice
 from gateway_project.transport.errors import InvalidValue
-from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused
+from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused, tag
 
 Name = Annotated[str, Constraint(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
 
@@ -32,7 +31,7 @@ class Function(WireModel):
         return FunctionTool(self.name, self.description, self.parameters, self.strict)
 
 
-Tool = Annotated[Annotated[Function, Tag("function")] | Annotated[Unsupported, Tag("unsupported")], by_type("function")]
+Tool = Annotated[Annotated[Function, tag("function")] | Annotated[Unsupported, tag("unsupported")], by_type("function")]
 
 
 class NamedFunction(WireModel):
@@ -50,7 +49,7 @@ class AllowedTools(WireModel):
     tools: Annotated[
         Few[
             Annotated[
-                Annotated[NamedFunction, Tag("function")] | Annotated[Unsupported, Tag("unsupported")],
+                Annotated[NamedFunction, tag("function")] | Annotated[Unsupported, tag("unsupported")],
                 by_type("function"),
             ]
         ],
@@ -61,9 +60,9 @@ class AllowedTools(WireModel):
 Choice = (
     Literal["none", "auto", "required"]
     | Annotated[
-        Annotated[NamedFunction, Tag("function")]
-        | Annotated[AllowedTools, Tag("allowed_tools")]
-        | Annotated[Unsupported, Tag("unsupported")],
+        Annotated[NamedFunction, tag("function")]
+        | Annotated[AllowedTools, tag("allowed_tools")]
+        | Annotated[Unsupported, tag("unsupported")],
         by_type("function", "allowed_tools"),
     ]
 )

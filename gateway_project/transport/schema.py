@@ -9,7 +9,7 @@ from enum import Enum
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Tag, ValidationError
 from pydantic import Field as Constraint
 from pydantic_core import ErrorDetails
 
@@ -97,12 +97,25 @@ class Unsupported(WireModel):
     type: str
 
 
+def name_of_tag(type: str) -> str:  # noqa: A002 - the keyword's name
+    """How the branch of a union for this ``type`` is named.
+
+    pydantic puts it into an error's place; no key of JSON must be taken for it, as ``function`` would be.
+    """
+    return f"<{type}>"
+
+
+def tag(type: str) -> Tag:  # noqa: A002 - the keyword's name
+    """Marks the branch of a union for this ``type``."""
+    return Tag(name_of_tag(type))
+
+
 def by_type(*known: str) -> Discriminator:
     """Tells the branches of a union apart by ``type``; every other type has the tag ``unsupported``."""
 
     def kind(value: Any) -> str:
         found = value.get("type") if isinstance(value, dict) else None
-        return found if found in known else "unsupported"
+        return name_of_tag(found if found in known else "unsupported")
 
     return Discriminator(kind)
 

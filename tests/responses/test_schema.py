@@ -178,6 +178,25 @@ def test_a_wrong_value_is_refused_by_its_place(body: dict[str, Any], param: str)
     assert (error.status, error.param) == (400, param)
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "weather"}}]}, "tools[0].name"),
+        ({"tool_choice": {"type": "function", "function": {"name": "weather"}}}, "tool_choice.name"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_text", "input_text": "Hi"}]}]},
+            "input[0].content[0].text",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_by_its_own_place_where_a_key_has_the_types_name(
+    body: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        ResponseRequest.parse({"model": "scripted/echo", "input": "Hi", **body})
+    assert (caught.value.code, caught.value.param) == ("missing_required_parameter", param)
+
+
 @pytest.mark.compliance("Open Responses", "model")
 def test_a_missing_model_is_told() -> None:
     with pytest.raises(InvalidValue) as caught:
