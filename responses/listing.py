@@ -15,15 +15,28 @@ _REQUIRED_OF_PARTS: dict[str, dict[str, Any]] = {
 
 
 def listed(item: Item) -> Item:
-    """`item` with all that the schemas require of an item that stands in a conversation."""
-    whole = dict(item)
+    """`item` with all that the schemas require of an item that stands in a conversation.
+
+    Null is left out: clients send back what they got with all the keys that they know (``model_dump()``), and what may
+    be null in a request may not in a list.
+    """
+    whole = {key: _without_nulls(value) for key, value in item.items() if value is not None}
     if item["type"] in _WITH_STATUS:
         whole["status"] = item.get("status") or "completed"
     if item["type"] == "message":
-        whole["content"] = _parts(item["content"], item["role"])
+        whole["content"] = _parts(whole["content"], item["role"])
     if item["type"] == "reasoning":
         whole["summary"] = item.get("summary") or []
     return whole
+
+
+def _without_nulls(value: Any) -> Any:
+    """The parts of a list, without their keys that are null."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {key: one for key, one in part.items() if one is not None} if isinstance(part, dict) else part for part in value
+    ]
 
 
 def _parts(content: str | list[dict[str, Any]], role: str) -> list[dict[str, Any]]:

@@ -25,6 +25,16 @@ from tests.responses.asking import CALL, RESULT
         {**RESULT, "output": [{"type": "input_text", "text": "sunny"}]},
         {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "Hm."}]},
         {"type": "compaction", "encrypted_content": "x"},
+        # As the official Python client's `model_dump()` has them.
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Yes."}], "phase": None},
+        {**CALL, "namespace": None, "caller": None},
+        {**RESULT, "output": [{"type": "input_file", "file_data": "data:,", "file_url": None, "file_id": None}]},
+        {"type": "reasoning", "summary": [], "content": None, "encrypted_content": None, "status": None},
+        {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_file", "file_url": "https://a/b", "file_id": None}],
+        },
     ],
 )
 def test_an_item_is_listed_whole(item: dict[str, Any]) -> None:
