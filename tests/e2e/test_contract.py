@@ -240,6 +240,25 @@ def test_browsers_of_allowed_origins_are_let_in(make_gateway: MakeGateway, route
 
 
 @ON_ONE_DATABASE
+@pytest.mark.compliance("HTTP", "Origin")
+def test_browsers_of_allowed_origins_may_read_why_the_server_refuses(make_gateway: MakeGateway, route: Route) -> None:
+    gateway = make_gateway(CORS_ORIGINS=["https://shop.example"], LIMITS={"BODY_BYTES": 1000, "BODY_SECONDS": 0.5})
+    length = {"too large": "1001", "too slow": "2", "in chunks": None}
+    for case, status in (("too large", 413), ("too slow", 408), ("in chunks", 413)):
+        client = Client(gateway.port)
+        sized = {"Content-Length": length[case] or "", "Transfer-Encoding": "" if length[case] else "chunked"}
+        headers = {"Origin": "https://shop.example", "Content-Type": "application/json"}
+        headers |= {name: value for name, value in sized.items() if value}
+        client.send("POST", route.path, key=gateway.key, headers=headers)
+        if case == "in chunks":
+            client.socket.sendall(b"fff\r\n" + b" " * 0xFFF + b"\r\n")
+        reply = client.read_reply()
+        assert (case, reply.status) == (case, status)
+        assert reply.headers["access-control-allow-origin"] == "https://shop.example"
+        assert "x-request-id" in reply.headers["access-control-expose-headers"]
+
+
+@ON_ONE_DATABASE
 @pytest.mark.compliance("Chat Completions", "429", "x-should-retry")
 @pytest.mark.compliance("Open Responses", "Errors")
 def test_a_full_queue_is_said_with_a_time_to_come_back(make_gateway: MakeGateway, route: Route, stream: bool) -> None:

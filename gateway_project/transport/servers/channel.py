@@ -6,6 +6,7 @@ bytes do not hide.
 
 import asyncio
 import re
+from collections.abc import Sequence
 
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
@@ -245,12 +246,17 @@ class GatewayChannel(OneIdleTimer, HTTPChannel):
             return
         self._is_refused = True
         self.setTimeout(None)
-        self.transport.write(raw_refusal(error))
+        self.transport.write(raw_refusal(error, self._origins()))
         if self.isSecure():
             self.loseConnection()
         else:
             self.transport.loseWriteConnection()
         self._set_timer(_LINGER_SECONDS)
+
+    def _origins(self) -> Sequence[bytes]:
+        """Which page asks, where the path of the request that is being read is known to be ours."""
+        request = self.requests[-1] if self.requests else None
+        return request.requestHeaders.getRawHeaders(b"origin", ()) if request is not None and request.is_ours else ()
 
     def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 (Twisted's name)
         """Twisted's own refusal."""

@@ -114,7 +114,8 @@ class GatewayRequest(WebRequest):
         if not self.is_ours or status >= 500 or self._response_started:
             super().basic_error(status, status_text, body)
             return
-        headers, content = refusal(BadFraming(f"The request cannot be read: {body[:1].lower()}{body[1:]}."))
+        error = BadFraming(f"The request cannot be read: {body[:1].lower()}{body[1:]}.")
+        headers, content = refusal(error, self.requestHeaders.getRawHeaders(b"origin", ()))
         self.channel.persistent = 0
         self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
         self.handle_reply({"type": "http.response.body", "body": content})
