@@ -157,15 +157,22 @@ class ChatStreamEncoder(StreamEncoder):
         return self._role(choice) + before, after
 
     def _delta(self, choice: int, delta: dict[str, Any], *, logprobs: Any = None) -> bytes:
-        return self._role(choice) + self._chunk(choice, delta, logprobs=logprobs)
+        has_content = delta.keys() <= {"content", "reasoning_content"}
+        return self._role(choice, "" if has_content else None) + self._chunk(choice, delta, logprobs=logprobs)
 
-    def _role(self, choice: int) -> bytes:
+    def _role(self, choice: int, content: str | None = "") -> bytes:
         """The first delta of a choice, behind those of the choices before it, by whose order the official Python
         client finds them; nothing afterwards.
+
+        Args:
+            content: of this choice's; null before a call or a refusal, as in the body of an answer of these alone.
         """
         first, self._opened = self._opened, max(self._opened, choice + 1)
         delta = {"role": "assistant", "content": "", "refusal": None}
-        return b"".join(self._chunk(index, delta) for index in range(first, self._opened))
+        return b"".join(
+            self._chunk(index, {**delta, "content": content} if index == choice else delta)
+            for index in range(first, self._opened)
+        )
 
     def _chunk(
         self, choice: int, delta: dict[str, Any], *, finish_reason: str | None = None, logprobs: Any = None
