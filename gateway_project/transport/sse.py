@@ -1,6 +1,8 @@
 """Server-sent events: one event in one piece, with ``\\n`` line ends and one ``data:`` line.
 
 Real clients split on ``\\n`` and forget half-read events, so neither CRLF nor an event in two writes will do.
+Some split where Python's ``str.splitlines`` does (httpx's ``iter_lines``, and so the official Python client's): what
+else may end a line is escaped.
 """
 
 import json
@@ -57,24 +59,36 @@ def _quickly(value: Any) -> bytes | None:
 def text(value: str) -> bytes:
     """The same for a string alone, as a part of JSON that stands ready."""
     try:
-        return encode_basestring(value).encode()
+        return _in_one_line(encode_basestring(value).encode())
     except UnicodeEncodeError:
-        return dumps(value)
+        return _in_one_line(dumps(value))
 
 
 def texts(values: Iterable[str], *, between: bytes) -> bytes:
     """The same for several, with what stands between them."""
     try:
-        return between.decode().join(map(encode_basestring, values)).encode()
+        return _in_one_line(between.decode().join(map(encode_basestring, values)).encode())
     except UnicodeEncodeError:
         return between.join(map(text, values))
 
 
 def data_event(value: Any) -> bytes:
     """An event with data only, as Chat Completions streams them."""
-    return b"data: " + dumps(value) + b"\n\n"
+    return b"data: " + _in_one_line(dumps(value)) + b"\n\n"
 
 
 def named_event(name: str, value: Any) -> bytes:
     """An event with a name and data, as Responses streams them."""
-    return b"event: " + name.encode() + b"\ndata: " + dumps(value) + b"\n\n"
+    return b"event: " + name.encode() + b"\ndata: " + _in_one_line(dumps(value)) + b"\n\n"
+
+
+_LINE_ENDS = tuple((end.encode(), rb"\u%04x" % ord(end)) for end in "\x85\u2028\u2029")
+"""What ends a line for ``str.splitlines`` and may stand in JSON as it is; all others are control characters."""
+
+
+def _in_one_line(data: bytes) -> bytes:
+    """JSON with these escaped. Their bytes begin amid no other character's, so that they are safe to replace."""
+    if not data.isascii():
+        for end, escaped in _LINE_ENDS:
+            data = data.replace(end, escaped)
+    return data
