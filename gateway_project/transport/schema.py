@@ -191,19 +191,26 @@ def _is_harmless(value: Any, field: Field) -> bool:
 
 def _invalid(error: ValidationError, payload: Mapping[str, Any]) -> InvalidValue:
     """The error of a union's branch that got furthest tells most, and of the right type more than of a wrong one."""
-    details = [(_path(item, payload), item) for item in error.errors(include_url=False, include_context=False)]
+    details = [(_path(item, payload), item) for item in error.errors(include_url=False)]
     path, _ = max(details, key=lambda pair: len(pair[0]))
     item = max((item for at, item in details if at == path), key=lambda item: not item["type"].endswith("_type"))
     param = _spell(path)
-    if item["type"] == "missing":
+    told = "Input should be an object" if item["type"] in _NO_OBJECT else item["msg"]
+    if item["type"] in _OF_NO_BRANCH:
+        # It is told of the object; what is wrong is the key that tells the branches apart.
+        param = f"{param}.{item['ctx']['discriminator'].strip(chr(39))}"
+        told = f"Input should be one of {item['ctx'].get('expected_tags')}"
+    if item["type"] in ("missing", "union_tag_not_found"):
         message = f"Missing required parameter: {param!r}."
         return InvalidValue(message, param=param, code="missing_required_parameter")
-    told = "Input should be an object" if item["type"] in _NO_OBJECT else item["msg"]
     return InvalidValue(f"{param}: {told}.", param=param)
 
 
 _NO_OBJECT = frozenset({"model_type", "model_attributes_type", "dict_type"})
 """Errors whose own words name our classes."""
+
+_OF_NO_BRANCH = frozenset({"union_tag_invalid", "union_tag_not_found"})
+"""Errors of an object that may be one of several, and is none."""
 
 
 def _path(item: ErrorDetails, payload: Mapping[str, Any]) -> list[str | int]:

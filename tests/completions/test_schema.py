@@ -216,7 +216,7 @@ def test_other_tools_than_functions_are_refused_by_name(body: dict[str, Any], pa
         ({"messages": []}, "messages"),
         ({"messages": "hello"}, "messages"),
         ({"messages": [3]}, "messages[0]"),
-        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0]"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
@@ -256,6 +256,21 @@ def test_a_wrong_value_is_refused_by_its_place(body: dict[str, Any], param: str)
     error = refusal(**body)
     assert isinstance(error, InvalidValue)
     assert (error.status, error.param) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ({"content": "x"}, "missing_required_parameter"),
+        ({"role": "critic", "content": "x"}, "invalid_value"),
+        ({"role": None, "content": "x"}, "invalid_value"),
+        ({"role": ["user"], "content": "x"}, "invalid_value"),
+    ],
+)
+def test_a_role_that_is_none_is_told_by_its_place(message: dict[str, Any], code: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        ChatCompletionRequest.parse({"model": "m", "messages": [HELLO, message]})
+    assert (caught.value.code, caught.value.param) == (code, "messages[1].role")
 
 
 @pytest.mark.compliance("Chat Completions", "model", "messages")
