@@ -10,6 +10,7 @@ from gateway_project.transport.run_consumer import RunConsumer
 from gateway_project.transport.schema import RunContext, RunRequest
 
 from .background import hand_over
+from .dialect import dialect_of
 from .encoder import ResponseBodyEncoder, ResponseStreamEncoder
 from .following import StreamFollower
 from .intake import ResponseIntake, stores
@@ -32,7 +33,9 @@ class ResponsesConsumer(ResponseIntake, RunConsumer):
         """Named events for a stream, else one ``response`` object."""
         assert isinstance(request, ResponseRequest)
         resource = self._resource(request)
-        return ResponseStreamEncoder(resource) if request.stream else ResponseBodyEncoder(resource)
+        if request.stream:
+            return ResponseStreamEncoder(resource, dialect_of(self.scope))
+        return ResponseBodyEncoder(resource)
 
     def keeper(self, work: Work, encoder: Encoder) -> Keeper | None:
         """Keeps a stored response, and its stream where the client may resume it."""
@@ -71,7 +74,7 @@ class ResponsesConsumer(ResponseIntake, RunConsumer):
         response = self._stored(work, StoredStatus.QUEUED)
         await hand_over(work.record, response)
         if work.request.stream:
-            self.follower = StreamFollower(self.connection)
+            self.follower = StreamFollower(self.connection, dialect_of(self.scope))
             self.follower.start(self.run_id)
         else:
             await self.connection.reply(200, response.body.encode())

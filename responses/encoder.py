@@ -24,6 +24,7 @@ from gateway_project.transport import sse
 from gateway_project.transport.encoder import BodyEncoder, StreamEncoder
 from gateway_project.transport.errors import envelope, error_of
 
+from .dialect import Dialect
 from .output import (
     OUTPUT_TEXT,
     RAW_REASONING,
@@ -49,8 +50,9 @@ class ResponseBuilder:
     At most one item is open: whatever belongs elsewhere closes it and opens the next.
     """
 
-    def __init__(self, resource: ResponseResource) -> None:
+    def __init__(self, resource: ResponseResource, dialect: Dialect = Dialect.OPEN_RESPONSES) -> None:
         self._resource = resource
+        self._raw_reasoning = RAW_REASONING[dialect]
         self._items: list[OutputItem] = []
         self._open: OutputItem | None = None
         self._phase: Phase | None = None
@@ -159,7 +161,7 @@ class ResponseBuilder:
         if not isinstance(item, ReasoningItem):
             item = ReasoningItem(self._resource.run_id, len(self._items))
             events = self._begin(item)
-        return [*events, *item.delta(REASONING_SUMMARY if event.summary else RAW_REASONING, event.text)]
+        return [*events, *item.delta(REASONING_SUMMARY if event.summary else self._raw_reasoning, event.text)]
 
     def _call_piece(self, event: ToolCallDelta) -> list[WireEvent]:
         item = self._open
@@ -211,8 +213,8 @@ class ResponseBuilder:
 class ResponseStreamEncoder(StreamEncoder):
     """Named events, ``sequence_number`` from 0 without a gap, then ``[DONE]``."""
 
-    def __init__(self, resource: ResponseResource) -> None:
-        self.builder = ResponseBuilder(resource)
+    def __init__(self, resource: ResponseResource, dialect: Dialect = Dialect.OPEN_RESPONSES) -> None:
+        self.builder = ResponseBuilder(resource, dialect)
         self._part: Part | None = None
         self._frame = (b"", b"", b"")
 

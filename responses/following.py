@@ -18,6 +18,7 @@ from gateway_project.transport import sse
 from gateway_project.transport.connection import Connection
 from gateway_project.transport.errors import APIError
 
+from .dialect import Dialect, retold
 from .encoder import error_event
 from .lost import settle_if_lost
 from .models import StoredFrames, StoredResponse
@@ -74,7 +75,9 @@ class Piece:
     is_open: bool
 
 
-async def follow(response_id: uuid.UUID, after: int) -> AsyncGenerator[bytes, None]:
+async def follow(
+    response_id: uuid.UUID, after: int, dialect: Dialect = Dialect.OPEN_RESPONSES
+) -> AsyncGenerator[bytes, None]:
     """The events with a number above `after`, as they come, to the terminal one; then ``[DONE]``.
 
     A heartbeat comes where nothing else does.
@@ -93,7 +96,7 @@ async def follow(response_id: uuid.UUID, after: int) -> AsyncGenerator[bytes, No
             if piece.frames:
                 after = piece.last
                 silent_since = clock.monotonic()
-                yield piece.frames.encode()
+                yield retold(piece.frames, dialect).encode()
                 continue
             if not piece.is_open:
                 yield sse.DONE
@@ -123,8 +126,9 @@ async def ended(response_id: uuid.UUID) -> None:
 class StreamFollower:
     """Sends a response's stream to one connection, in a task of its own that ends with the connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, dialect: Dialect = Dialect.OPEN_RESPONSES) -> None:
         self._connection = connection
+        self._dialect = dialect
         self._task: asyncio.Task[None] | None = None
         self._last = -1
 
@@ -142,7 +146,7 @@ class StreamFollower:
         self._last = after
         await self._connection.start(200, sse.HEADERS)
         try:
-            async with aclosing(follow(response_id, after)) as stream:
+            async with aclosing(follow(response_id, after, self._dialect)) as stream:
                 async for data in stream:
                     if not await self._connection.write(data, more=data is not sse.DONE):
                         return

@@ -14,6 +14,8 @@ from gateway_project import ids
 from gateway_project.agents.events import Phase, TokenLogprob
 from gateway_project.growing_text import GrowingText
 
+from .dialect import Dialect
+
 WireEvent = dict[str, Any]
 """An event as it goes out, but for its ``sequence_number``."""
 
@@ -36,15 +38,10 @@ OUTPUT_TEXT = PartKind(
     "output_text", "text", "response.output_text", "response.content_part", "content_index", "content"
 )
 REFUSAL = PartKind("refusal", "refusal", "response.refusal", "response.content_part", "content_index", "content")
-RAW_REASONING = PartKind(
-    # Open Responses' name; OpenAI streams the same as `response.reasoning_text`.
-    "reasoning_text",
-    "text",
-    "response.reasoning",
-    "response.content_part",
-    "content_index",
-    "content",
-)
+RAW_REASONING = {
+    dialect: PartKind("reasoning_text", "text", dialect.value, "response.content_part", "content_index", "content")
+    for dialect in Dialect
+}
 REASONING_SUMMARY = PartKind(
     "summary_text",
     "text",

@@ -30,6 +30,7 @@ from gateway_project.transport.errors import APIError, InvalidValue
 
 from .context import earlier_items, parse_response_id
 from .conversation import Item
+from .dialect import dialect_of
 from .following import StreamFollower, ended
 from .listing import listed
 from .lost import settle_if_lost
@@ -135,7 +136,7 @@ class StoredResponseConsumer(StoredConsumer):
         if response.is_open and not response.background:
             note = NoteRecord(run_id=response.id, at=clock.now(), kind=NoteKind.RESUMED, text=f"behind event {after}")
             current_supervisor().submit(Note(note))
-        self.follower = StreamFollower(self.connection)
+        self.follower = StreamFollower(self.connection, dialect_of(self.scope))
         self.follower.start(response.id, after=after)
 
     async def _delete(self, response: StoredResponse) -> None:

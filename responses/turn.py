@@ -17,6 +17,7 @@ from gateway_project.transport.intake import Work
 from gateway_project.transport.socket import Socket, error_frame
 
 from .conversation import ResponseContext
+from .dialect import dialect_of
 from .encoder import ResponseBuilder
 from .intake import ResponseIntake, stores
 from .keeper import AnswerKeeper
@@ -113,7 +114,7 @@ class Turn(ResponseIntake):
         assert isinstance(work.request, ResponseRequest)
         supervisor = current_supervisor()
         self._work = work
-        self._builder = ResponseBuilder(self._resource(work.request))
+        self._builder = ResponseBuilder(self._resource(work.request), dialect_of(self.scope))
         keeper = None
         if stores(work.request):
             keeper = AnswerKeeper(supervisor, self._builder, self._stored(work, StoredStatus.COMPLETED))

@@ -75,3 +75,13 @@ def test_it_loses_its_patience(case: Case) -> None:
     for row in case.ended(before):
         assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "client_disconnect", "stopped")
         assert row["abort_phase"] == "before_output"
+
+
+@pytest.mark.needs("node")
+@pytest.mark.compliance("OpenAI Responses", "response.reasoning_text.delta")
+def test_the_official_helper_for_streams_follows_raw_reasoning(
+    gateway: Gateway, drivers: dict[Language, Driver]
+) -> None:
+    official = Case(Client("by_openai", "node"), "responses", drivers["node"], gateway)
+    reply = official.do("reasoned", "scripted/judge")
+    assert reply["heard"] == reply["text"] != "", reply

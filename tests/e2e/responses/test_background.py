@@ -10,7 +10,7 @@ from tests import spec
 from tests.e2e.conftest import MakeGateway
 from tests.e2e.gateway import Gateway, Row, wait_for
 from tests.e2e.responses.client import answer_of, call, respond
-from tests.e2e.wire import Client
+from tests.e2e.wire import Client, ask
 from tests.responses.reader import events_of, read
 from tests.spec.frames import event_faults
 
@@ -205,3 +205,14 @@ def test_at_the_end_of_its_process_it_is_stopped_and_says_so(make_gateway: MakeG
     ended = final(other, begun["id"])
     assert (ended["status"], ended["error"]["code"]) == ("failed", "shutting_down")
     assert row_of(other, begun["id"])["abort_cause"] == "shutdown"
+
+
+@pytest.mark.compliance("OpenAI Responses", "response.reasoning_text.delta")
+def test_raw_reasoning_is_followed_by_the_name_that_the_follower_knows(gateway: Gateway) -> None:
+    begun = begin(gateway, "scripted/judge", reasoning={"effort": "low"})
+    final(gateway, begun["id"])
+    for follower, name in (({"x-stainless-lang": "python"}, "reasoning_text"), ({}, "reasoning")):
+        path = f"/v1/responses/{begun['id']}?stream=true"
+        events = ask(gateway.port, "GET", path, key=gateway.key, headers=follower).events
+        told = {event["type"] for event in events if event != "[DONE]" and "reasoning" in event["type"]}
+        assert told == {f"response.{name}.delta", f"response.{name}.done"}

@@ -26,8 +26,8 @@ REQUIREMENTS = (
     ),
     Rule(
         "response.reasoning_text.delta",
-        "Raw reasoning is streamed as `response.reasoning.delta`, the name of Open Responses.",
-        "One event cannot have two names; the endpoint is Open Responses first.",
+        "Raw reasoning is streamed by this name to OpenAI's own clients (`x-stainless-lang`), by that of Open "
+        "Responses to all others.",
     ),
     Rule(
         "Response.usage",

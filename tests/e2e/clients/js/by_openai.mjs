@@ -37,6 +37,15 @@ export async function streamed(command) {
   return { text: pieces.join(""), pieces: pieces.length };
 }
 
+export async function reasoned({ base_url, api_key, model }) {
+  const client = new OpenAI({ baseURL: base_url, apiKey: api_key });
+  const stream = client.responses.stream({ model, input: asked, reasoning: { effort: "low" } });
+  const heard = [];
+  for await (const event of stream) if (event.type === "response.reasoning_text.delta") heard.push(event.delta);
+  const { output } = await stream.finalResponse();
+  return { heard: heard.join(""), text: output[0].content[0].text };
+}
+
 export async function tools(command) {
   let tools, messages;
   if (command.endpoint === "responses") {
