@@ -131,13 +131,19 @@ class CalledTool(WireModel):
     function: CalledFunction
 
 
+EarlierCall = Annotated[
+    Annotated[CalledTool, tag("function")] | Annotated[Unsupported, tag("unsupported")],
+    by_type("function", missing="function"),
+]
+
+
 class AssistantMessage(WireModel):
     """``assistant``: text, a refusal, calls."""
 
     role: Literal["assistant"]
     content: str | Few[AssistantPart] | None = None
     refusal: str | None = None
-    tool_calls: Few[CalledTool] | None = None
+    tool_calls: Few[EarlierCall] | None = None
     function_call: CalledFunction | None = None
     name: str | None = None
 
@@ -168,7 +174,7 @@ def conversation(given: Sequence[ChatMessage]) -> tuple[Message, ...]:
     """The messages that `given` stands for.
 
     Raises:
-        UnsupportedParameter: for a part that is not supported, or an uploaded file, naming it.
+        UnsupportedParameter: for a part or a call that is not supported, or an uploaded file, naming it.
         InvalidValue: for a file without data, an assistant message that says nothing, and a result that answers no
             earlier call.
     """
@@ -211,13 +217,17 @@ def _assistant(message: AssistantMessage, content: tuple[ContentPart, ...], wher
         raise InvalidValue("An assistant message needs content or tool_calls.", param=f"{where}.content")
     if message.refusal is not None:
         content = (*content, RefusalPart(message.refusal))
-    calls = [
-        RequestedToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
-    ]
+    calls = [_call(call, f"{where}.tool_calls[{index}]") for index, call in enumerate(message.tool_calls or ())]
     if message.function_call is not None:
         # The old form has no ids; the place in the conversation makes one.
         calls.append(RequestedToolCall(f"call_{where}", message.function_call.name, message.function_call.arguments))
     return Message("assistant", content, name=message.name, tool_calls=tuple(calls))
+
+
+def _call(call: CalledTool | Unsupported, where: str) -> RequestedToolCall:
+    if isinstance(call, Unsupported):
+        raise refused(call, "Tool calls", where)
+    return RequestedToolCall(call.id, call.function.name, call.function.arguments)
 
 
 def _content(

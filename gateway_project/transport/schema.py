@@ -110,11 +110,11 @@ def tag(type: str) -> Tag:  # noqa: A002 - the keyword's name
     return Tag(name_of_tag(type))
 
 
-def by_type(*known: str) -> Discriminator:
-    """Tells the branches of a union apart by ``type``; every other type has the tag ``unsupported``."""
+def by_type(*known: str, missing: str | None = None) -> Discriminator:
+    """Tells the branches of a union apart by ``type``, or `missing`; every other type has the tag ``unsupported``."""
 
     def kind(value: Any) -> str:
-        found = value.get("type") if isinstance(value, dict) else None
+        found = value.get("type", missing) if isinstance(value, dict) else None
         return name_of_tag(found if found in known else "unsupported")
 
     return Discriminator(kind)

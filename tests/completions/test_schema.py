@@ -157,6 +157,8 @@ def test_a_refusal_may_be_a_part() -> None:
 @pytest.mark.compliance("Chat Completions", "ChatCompletionRequestAssistantMessage")
 def test_a_message_with_calls_needs_no_content() -> None:
     assert asked({"role": "assistant", "tool_calls": [CALL]}, RESULT).messages[0].content == ()
+    without_type = {key: value for key, value in CALL.items() if key != "type"}
+    assert asked({"role": "assistant", "tool_calls": [without_type]}, RESULT).messages[0].tool_calls
 
 
 @pytest.mark.compliance("Chat Completions", "ChatCompletionRequestToolMessage")
@@ -177,6 +179,10 @@ def test_an_assistant_that_says_and_does_nothing_is_refused() -> None:
     [
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
         ({"tool_choice": {"type": "custom", "custom": {"name": "x"}}}, "tool_choice.type"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [CALL, {"id": "c", "type": "custom", "custom": {}}]}]},
+            "messages[0].tool_calls[1].type",
+        ),
     ],
 )
 def test_other_tools_than_functions_are_refused_by_name(body: dict[str, Any], param: str) -> None:
