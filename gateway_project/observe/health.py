@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, JsonResponse
 
+from gateway_project.observe.outside import outside_transactions
+
 _PROBE_SECONDS = 2.0
 
 
@@ -27,11 +29,13 @@ def register_probe(name: str, probe: Probe) -> None:
     _probes[name] = probe
 
 
+@outside_transactions
 async def healthz(request: HttpRequest) -> JsonResponse:
     """200 as long as the event loop answers."""
     return JsonResponse({"status": "ok"})
 
 
+@outside_transactions
 async def readyz(request: HttpRequest) -> JsonResponse:
     """200 when every probe says ready, else 503 with what each one said."""
     results = dict(zip(_probes, await asyncio.gather(*map(_ask, _probes.values())), strict=True))

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 from django.http import HttpRequest, HttpResponse
 
+from gateway_project.observe.outside import outside_transactions
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _counters: dict[str, "Counter"] = {}
@@ -41,6 +43,7 @@ def register_gauge(name: str, help: str, value: Callable[[], float]) -> None:  #
     _gauges[name] = (help, value)
 
 
+@outside_transactions
 async def metrics(request: HttpRequest) -> HttpResponse:
     """All metrics of this process."""
     return HttpResponse(exposition(), content_type=CONTENT_TYPE)

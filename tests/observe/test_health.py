@@ -5,7 +5,8 @@ import json
 from typing import Any
 
 import pytest
-from django.test import RequestFactory
+from django.db import connections
+from django.test import AsyncClient, RequestFactory
 
 from gateway_project.observe import health
 from gateway_project.observe.health import Probe, ProbeResult
@@ -94,3 +95,12 @@ async def test_a_later_probe_of_the_same_name_replaces_the_former(probes: dict[s
     health.register_probe("journal", green)
     assert probes == {"journal": green}
     assert (await readyz())[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_a_shop_with_a_transaction_for_each_request_has_them_too(
+    path: str, async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for alias in connections:
+        monkeypatch.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)
+    assert (await async_client.get(path)).status_code == 200
