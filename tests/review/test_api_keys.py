@@ -45,6 +45,8 @@ def test_a_key_is_shown_once_and_works(admin_client: Client) -> None:
         ({"name": 5}, "name"),
         ({"name": "x", "agents": ["script"]}, "agents"),
         ({"name": "x", "agents": "scripted"}, "agents"),
+        ({"name": "x", "agent": ["scripted"]}, "agent"),
+        ({"name": "x", "expires": "2130-01-01"}, "expires"),
         ({"name": "x", "operate": "yes"}, "operate"),
         ({"name": "x", "expires_at": "2020-01-01"}, "expires_at"),
         ({"name": "x", "expires_at": 20300101}, "expires_at"),

@@ -116,11 +116,11 @@ class OperatorView(APIView):
         return {} if self.operation.query is None else _valid(self.operation.query, given)
 
     def body(self) -> dict[str, Any]:
-        """The body, as the operation wants it; an empty one is an empty object.
+        """The body, as the operation wants it; an empty one is an empty object. A misspelt limit must not be none.
 
         Raises:
             ParseError: when it is no JSON.
-            ValidationError: for wrong or missing fields.
+            ValidationError: for wrong or missing fields, and for a field that is none.
             BodyTooLarge: beyond Django's ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
         """
         assert self.operation is not None
@@ -137,6 +137,10 @@ class OperatorView(APIView):
             given = json.loads(raw) if raw else {}
         except (ValueError, RecursionError):
             raise ParseError("The body must be a JSON object.") from None
+        if isinstance(given, dict):
+            for name in given:
+                if name not in self.operation.body().fields:
+                    raise ValidationError({name: ["There is no such field."]})
         return _valid(self.operation.body, given)
 
 
