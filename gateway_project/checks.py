@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
@@ -55,8 +56,8 @@ def _check_paths(found: conf.GatewaySettings) -> Iterator[CheckMessage]:
         found.AUTHENTICATION,
         "GATEWAY['AUTHENTICATION']",
         "gateway.E005",
-        needed="class with a method 'authenticate'",
-        fits=lambda adapter: isinstance(adapter, type) and callable(getattr(adapter, "authenticate", None)),
+        needed="class with an async method 'authenticate'",
+        fits=lambda adapter: isinstance(adapter, type) and iscoroutinefunction(getattr(adapter, "authenticate", None)),
     )
     yield from check_paths(found.CONTENT_REDACTION, "GATEWAY['CONTENT_REDACTION']", "gateway.E008", needed="function")
     yield from check_paths(

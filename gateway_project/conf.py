@@ -5,6 +5,7 @@ Read it with `gateway_settings()`; it is built once and again when Django says t
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,17 +32,25 @@ _ABOVE_ZERO = frozenset(
     {
         "BODY_BYTES",
         "CONCURRENT_RUNS",
+        "CONCURRENT_RUNS_PER_KEY",
         "CONTENT_CHARACTERS",
         "FIRST_OUTPUT_SECONDS",
         "JOURNAL_SECONDS",
         "LEASE_SECONDS",
         "RETENTION_DAYS",
+        "RUNS_PER_MINUTE",
         "TIMEOUT_SECONDS",
+        "TOKENS_PER_MINUTE",
     }
     | INPUTS_ABOVE_ZERO
     | WEBHOOK_ABOVE_ZERO
 )
 """With zero of these nothing could ever run. Zero of any other number means "none" or "never"."""
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s A-Z]+")
+_MOST_DAYS = 365_000
+"""Much beyond it there is no date any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +261,8 @@ def read(raw: Any) -> tuple[GatewaySettings | None, list[Problem]]:
         _check_names(reader, whole)
         _check_content(reader, whole)
         _check_networks(reader, whole)
+        _check_origins(reader, whole)
+        _check_retention(reader, whole)
     return (None if reader.problems else whole), reader.problems
 
 
@@ -314,6 +325,22 @@ def _check_networks(reader: _Reader, whole: GatewaySettings) -> None:
         except ValueError:
             hint = "Write it as 10.0.0.7, 10.0.0.0/8 or ::1; names are not looked up."
             reader.complain("GATEWAY['TRUSTED_PROXIES']", f"{text!r} is no address or network.", hint)
+
+
+def _check_origins(reader: _Reader, whole: GatewaySettings) -> None:
+    """Browsers send scheme, host and port alone, in lower case: no other spelling would ever match."""
+    for text in whole.CORS_ORIGINS:
+        if text not in ("*", "null") and not _ORIGIN.fullmatch(text):
+            hint = "Write it as browsers send it: https://shop.example, without a path or a slash at its end; or '*'."
+            reader.complain("GATEWAY['CORS_ORIGINS']", f"{text!r} is no origin.", hint)
+
+
+def _check_retention(reader: _Reader, whole: GatewaySettings) -> None:
+    if whole.RESPONSES.RETENTION_DAYS > _MOST_DAYS:
+        where = "GATEWAY['RESPONSES']['RETENTION_DAYS']"
+        reader.complain(
+            where, f"must be at most {_MOST_DAYS}.", "To keep responses for good, do not run purgeresponses."
+        )
 
 
 def parse_network(text: str) -> Network:

@@ -66,9 +66,23 @@ WRONG: list[tuple[Any, str, str | None]] = [
     ({"INPUTS": {"PART_BYTES": 2, "TOTAL_BYTES": 1}}, "must not be more than 'TOTAL_BYTES'", None),
     ({"GRACE_SECONDS": None}, "must not be None", None),
     ({"CORS_ORIGINS": "https://x"}, "must be a list of strings", None),
+    ({"CORS_ORIGINS": ["*", "https://x.example/"]}, "'https://x.example/' is no origin.", "without a path or a slash"),
+    ({"CORS_ORIGINS": ["x.example"]}, "'x.example' is no origin.", None),
+    ({"CORS_ORIGINS": ["https://X.example"]}, "'https://X.example' is no origin.", None),
+    ({"LIMITS": {"CONCURRENT_RUNS_PER_KEY": 0}}, "must be a whole number above zero", None),
+    ({"LIMITS": {"RUNS_PER_MINUTE": 0}}, "must be a whole number above zero", None),
+    ({"LIMITS": {"TOKENS_PER_MINUTE": 0}}, "must be a whole number above zero", None),
+    ({"RESPONSES": {"RETENTION_DAYS": 4_000_000}}, "must be at most 365000", "do not run purgeresponses"),
     ({"DEFAULT_AGENT": 1}, "must be a string", None),
     ({"MODELS": ["a"]}, "must be a dict", None),
 ]
+
+
+class Sync:
+    """An adapter that nobody can await."""
+
+    def authenticate(self, scope: Any) -> None:
+        """Know nobody."""
 
 
 @pytest.mark.parametrize(("raw", "message", "hint"), WRONG)
@@ -135,8 +149,13 @@ def test_the_system_check_tells_them_too() -> None:
         ({"BACKGROUND": "nowhere.Nothing"}, "gateway.E009", "cannot import 'nowhere.Nothing'"),
         ({"BACKGROUND": "os.sep"}, "gateway.E009", "'os.sep' is no BackgroundBackend class."),
         ({"AGENTS": {"a": {"BACKEND": "os.sep"}}}, "gateway.E004", "'os.sep' is no Agent class."),
-        ({"AUTHENTICATION": ["os.sep"]}, "gateway.E005", "'os.sep' is no class with a method 'authenticate'."),
-        ({"AUTHENTICATION": ["pathlib.Path"]}, "gateway.E005", "is no class with a method 'authenticate'."),
+        ({"AUTHENTICATION": ["os.sep"]}, "gateway.E005", "'os.sep' is no class with an async method 'authenticate'."),
+        ({"AUTHENTICATION": ["pathlib.Path"]}, "gateway.E005", "is no class with an async method 'authenticate'."),
+        (
+            {"AUTHENTICATION": ["tests.test_conf.Sync"]},
+            "gateway.E005",
+            "is no class with an async method 'authenticate'.",
+        ),
         ({"CONTENT_REDACTION": ["os.sep"]}, "gateway.E008", "'os.sep' is no function."),
         ({"RUN_VISIBILITY": "os.sep"}, "gateway.E007", "'os.sep' is no function."),
         ({"API": {"THROTTLES": ["os.sep"]}}, "gateway.E007", "'os.sep' is no class."),
