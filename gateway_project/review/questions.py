@@ -149,6 +149,15 @@ QUESTIONS: Mapping[str, Question] = {
 }
 """Name in addresses → question."""
 
+
+def complaint(name: str, value: str) -> str | None:
+    """What is wrong with a value of that question, in words: it is none of those that there are."""
+    question = QUESTIONS[name]
+    if value and question.closed and value not in dict(question.choices()):
+        return f"There is no such {name}: {value!r}."
+    return None
+
+
 _BY_SELECTIVITY = (
     "parent_run",
     "abort_outcome",

@@ -68,6 +68,8 @@ def test_an_export_of_the_list_has_its_time_range_too(admin_client: Client, make
         ("status__exact=failed", "There is no such parameter: 'status__exact'."),
         ("question=unresponsiv", "There is no such question: 'unresponsiv'."),
         ("period=25h", "There is no such period: '25h'."),
+        ("status=faild", "There is no such status: 'faild'."),
+        ("streaming=maybe", "There is no such streaming: 'maybe'."),
     ],
 )
 def test_a_misspelt_filter_exports_nothing_and_says_so(

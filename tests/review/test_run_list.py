@@ -126,7 +126,6 @@ def test_the_count_is_bounded_and_the_page_says_so(
         ("slow-abort", {"unresponsive"}),
         ("undelivered", {"aborted", "unresponsive"}),
         ("failed", {"failed"}),
-        ("nonsense", {"completed", "aborted", "unresponsive", "failed", "rejected", "running"}),
     ],
 )
 def test_each_question_has_its_runs_for_an_answer(
@@ -195,6 +194,23 @@ def test_what_is_no_time_finds_nothing_and_says_so(admin_client: Client, make_ru
     response = admin_client.get(f"{LIST}?since=yesterday")
     assert not response.context["cl"].result_list
     assert "is no date or time in ISO 8601" in text_of(response)
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("question=faild", "There is no such question: &#x27;faild&#x27;."),
+        ("period=25h", "There is no such period: &#x27;25h&#x27;."),
+        ("status=faild", "There is no such status: &#x27;faild&#x27;."),
+    ],
+)
+def test_a_misspelt_filter_finds_nothing_and_says_so(
+    admin_client: Client, make_run: MakeRun, query: str, complaint: str
+) -> None:
+    make_run("failed")
+    reply = admin_client.get(f"{LIST}?{query}")
+    assert list(reply.context["cl"].result_list) == []
+    assert complaint in reply.content.decode()
 
 
 def test_the_form_of_a_time_range_keeps_what_else_is_chosen(admin_client: Client, make_run: MakeRun) -> None:

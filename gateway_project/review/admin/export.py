@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from gateway_project.review.access import Onlooker, filter_of, note_look
 from gateway_project.review.download import MEDIA_TYPES, download
 from gateway_project.review.models import Accessed, AccessVia
-from gateway_project.review.questions import QUESTIONS, moments
+from gateway_project.review.questions import QUESTIONS, complaint, moments
 from gateway_project.runs.models import Run
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def wrong_in(asked: Mapping[str, str]) -> str | None:
     for name, value in asked.items():
         if name not in PARAMETERS:
             return f"There is no such parameter: {name!r}."
-        if value and name in QUESTIONS and QUESTIONS[name].condition(value) is None:
-            return f"There is no such {name}: {value!r}."
+        if name in QUESTIONS and (wrong := complaint(name, value)):
+            return wrong
     return None
 
 

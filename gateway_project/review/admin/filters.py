@@ -7,7 +7,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from gateway_project.review.questions import QUESTIONS, Choice, Question, arrived, moments
+from gateway_project.review.questions import QUESTIONS, Choice, Question, arrived, complaint, moments
 from gateway_project.runs.models import Run
 
 FOLDED = "admin/gateway_runs/run/folded_filter.html"
@@ -37,8 +37,11 @@ class RunFilter(admin.SimpleListFilter):
         return found
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
-        """The runs that the chosen value finds."""
+        """The runs that the chosen value finds; none for what is no choice: a misspelt filter must not show all."""
         value = self.value()
+        if value and (wrong := complaint(str(self.parameter_name), value)):
+            messages.error(request, wrong)
+            return queryset.none()
         found = self.question.condition(value) if value else None
         return queryset if found is None else queryset.filter(found)
 
