@@ -198,6 +198,14 @@ def test_stages_fill_the_bar_without_gaps_and_even_the_shortest_can_be_seen() ->
         assert all(stage.width >= 5 for stage in stages)
 
 
+def test_a_run_that_was_stopped_while_it_was_prepared_had_left_the_queue_before() -> None:
+    run = run_of("aborted", **IN_QUEUE | {"abort_phase": AbortPhase.PREPARING})
+    titles = [moment.title for moment in timeline(run).moments]
+    assert "Left the queue" not in titles
+    assert "Preparing ended" in titles
+    assert "Left the queue" in [moment.title for moment in timeline(run_of("aborted", **IN_QUEUE)).moments]
+
+
 def test_output_after_the_abort_belongs_to_stopping() -> None:
     run = run_of("aborted", first_output_at=AT + ms(500.2), abort_phase=AbortPhase.BEFORE_OUTPUT)
     assert [stage.label for stage in timeline(run).stages] == ["Waiting", "Working", "Stopping", "Closing"]

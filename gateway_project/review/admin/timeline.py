@@ -8,7 +8,7 @@ from gateway_project import clock
 from gateway_project.review.admin.columns import agent_and_model, endpoint, stopping_time
 from gateway_project.review.admin.display import OUTCOME_TONES, STATUS_TONES, Tone, duration, exact_ms, utc_exact
 from gateway_project.runs.models import Run, RunNote
-from gateway_project.runs.vocabulary import AbortOutcome, NoteKind, RunStatus
+from gateway_project.runs.vocabulary import AbortOutcome, AbortPhase, NoteKind, RunStatus
 
 WIDTH = 1000
 _LEAST_WIDTH = 6
@@ -104,7 +104,7 @@ def _moments(run: Run, notes: Iterable[RunNote]) -> Iterable[Moment]:
 
 def _settled_title(run: Run) -> str:
     if run.started_at is None:
-        return "Left the queue"
+        return "Preparing ended" if run.abort_phase == AbortPhase.PREPARING else "Left the queue"
     match run.abort_outcome:
         case AbortOutcome.STOPPED:
             return "Agent stopped"
