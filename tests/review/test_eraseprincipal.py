@@ -71,6 +71,15 @@ def test_a_keys_runs_and_the_key_itself(key: APIKey, by_label: bool) -> None:
     assert erase("api_key", str(key.pk)) == ["Erased 0 runs."]
 
 
+def test_the_runs_page_says_that_the_name_was_erased(key: APIKey, admin_client: Client) -> None:
+    run = Writer().run(**of(key))
+    unnamed = Writer().run(**of(key, principal_id="999", principal_label=""))
+    erase("api_key", str(key.pk))
+    page = "/admin/gateway_runs/run/{}/change/"
+    assert "Somebody whose name was erased asked for" in admin_client.get(page.format(run)).content.decode()
+    assert "Somebody unnamed asked for" in admin_client.get(page.format(unnamed)).content.decode()
+
+
 def test_the_admins_log_of_the_key_does_not_name_it(key: APIKey, admin_client: Client) -> None:
     other = APIKey.objects.create_key("otto")[0]
     for each in (key, other):

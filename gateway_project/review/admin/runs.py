@@ -41,6 +41,7 @@ from gateway_project.review.visibility import visible_runs
 from gateway_project.runs.labels import labels_of
 from gateway_project.runs.models import Run, RunQuerySet
 from gateway_project.runs.record import ABORT_COLUMNS, START_COLUMNS
+from gateway_project.runs.seals.canonical import RUN
 from gateway_project.runs.vocabulary import Endpoint
 
 MOST_NOTES = 500
@@ -303,6 +304,7 @@ class RunAdmin(CancellingAdmin, ContentAdmin, ExportingAdmin, ReadOnlyAdmin):
                 "cancel_url": self.cancel_url(request, obj),
                 "hold_url": holds.url_to_set(request, obj),
                 "content_url": self.content_url(request, obj),
+                "is_erased": obj.seal is not None and "identity" in RUN.erased({"salts": obj.salts}),
                 "now": clock.now(),
             }
         response = super().render_change_form(request, context, add, change, form_url, obj)
