@@ -101,6 +101,20 @@ def test_the_running_runs_come_and_go_but_not_under_a_tick(open_page: Open, make
     expect(rows.first).to_contain_text(f"{first.received_at:%H:%M:%S}")
 
 
+def test_rows_that_came_by_themselves_are_ticked_and_counted_as_all_others(open_page: Open, make_run: MakeRun) -> None:
+    make_run("running", ago=5)
+    page = open_page(f"{LIST}?question=running")
+    make_run("running", ago=1)
+    boxes = page.locator("#result_list tbody input.action-select")
+    expect(boxes).to_have_count(2)
+    page.locator("#action-toggle").click()
+    expect(boxes.first).to_be_checked()
+    expect(boxes.last).to_be_checked()
+    expect(page.locator(".action-counter")).to_have_text("2 of 2 selected")
+    boxes.first.click()
+    expect(page.locator(".action-counter")).to_have_text("1 of 2 selected")
+
+
 def test_a_hidden_page_rests_and_asks_at_once_when_it_is_seen_again(open_page: Open, make_run: MakeRun) -> None:
     run = make_run("running", ago=5)
     page = open_page(f"{LIST}{run.pk}/change/")

@@ -107,6 +107,21 @@ def test_the_overview_is_reached_and_read_by_keyboard(open_page: Open, address: 
     ]
 
 
+def test_from_right_to_left_the_rail_stands_beside_the_times_and_not_on_them(
+    open_page: Open, address: dict[str, str], settings: Any
+) -> None:
+    settings.LANGUAGE_CODE = "ar"
+    page = open_page(address["run"])
+    left_of_rail, right_of_time = page.locator(".gw-moment").first.evaluate(
+        """moment => {
+            const box = moment.getBoundingClientRect();
+            const rail = box.right - parseFloat(getComputedStyle(moment, "::after").right);
+            return [rail - 15, moment.querySelector("time").getBoundingClientRect().right];
+        }"""
+    )
+    assert left_of_rail > right_of_time
+
+
 def test_the_charts_are_drawn_in_colours_that_differ_from_the_ground(open_page: Open, address: dict[str, str]) -> None:
     for scheme in ("light", "dark"):
         page = open_page(OVERVIEW, scheme=scheme)

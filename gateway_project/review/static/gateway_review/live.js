@@ -51,6 +51,14 @@
         }
     }
 
+    /* The admin's own script holds on to the boxes that were there first. */
+    function bindBoxes(part) {
+        const boxes = part.querySelectorAll("tr input.action-select");
+        if (boxes.length > 0) {
+            window.Actions?.(boxes);
+        }
+    }
+
     function show(page) {
         for (const part of parts(document)) {
             const next = page.getElementById(part.id);
@@ -62,6 +70,7 @@
                 keepOpened(part, next);
                 part.replaceChildren(...next.childNodes);
                 refocus();
+                bindBoxes(part);
             }
             part.toggleAttribute("data-gw-open", next.hasAttribute("data-gw-open"));
             say(next.dataset.gwSay);
