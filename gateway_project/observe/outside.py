@@ -12,5 +12,5 @@ View = TypeVar("View", bound=Callable[..., Awaitable[Any]])
 def outside_transactions(view: View) -> View:
     """Mark `view` as one that needs none: Django refuses to call async views where ``ATOMIC_REQUESTS`` is set."""
     for alias in settings.DATABASES:
-        view = transaction.non_atomic_requests(using=alias)(view)  # type: ignore[assignment]  # the same view
+        view = transaction.non_atomic_requests(using=alias)(view)
     return view
