@@ -37,7 +37,7 @@ def test_the_page_tells_one_run_as_one_story(admin_client: Client, make_run: Mak
     page = page_of(admin_client, run)
     for shown in (
         "The client disconnected while output was under way; the agent stopped 0.4 ms later.",
-        "shop asked for scripted/count-3 by Chat Completions.",
+        "<bdi>shop</bdi> asked for <bdi>scripted/count-3</bdi> by Chat Completions.",
         "+500.4 ms",
         "0.4 ms after the abort was asked",
         str(run.pk),

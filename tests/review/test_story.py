@@ -121,6 +121,17 @@ def run_of(kind: str, **fields: Any) -> Run:
             [],
             "The worker was lost; whether the agent stopped is not known.",
         ),
+        (
+            run_of(
+                "aborted",
+                abort_cause=AbortCause.WORKER_LOST,
+                abort_outcome=AbortOutcome.UNKNOWN,
+                settled_at=None,
+                **IN_QUEUE,
+            ),
+            [],
+            "The worker was lost while the run waited in the queue; no start of an agent is on record.",
+        ),
         (run_of("running"), [], "Running for 3.00 s."),
         (run_of("running", status=RunStatus.QUEUED, started_at=None), [], "Waiting in the queue for 3.00 s."),
         (
@@ -204,6 +215,21 @@ def test_a_run_that_was_stopped_while_it_was_prepared_had_left_the_queue_before(
     assert "Left the queue" not in titles
     assert "Preparing ended" in titles
     assert "Left the queue" in [moment.title for moment in timeline(run_of("aborted", **IN_QUEUE)).moments]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("input[0] from a.example: 512 bytes, image/png", "Input fetched"),
+        ("input[0] from a.example: url", "Input not fetched"),
+        ("", "Input"),
+    ],
+)
+def test_an_input_that_was_not_fetched_is_not_called_so(text: str, title: str) -> None:
+    failed = run_of("failed", started_at=None, first_output_at=None)
+    titles = [moment.title for moment in timeline(failed, [RunNote(at=AT, kind=NoteKind.INPUT, text=text)]).moments]
+    assert title in titles
+    assert "Preparing ended" in titles
 
 
 def test_output_after_the_abort_belongs_to_stopping() -> None:

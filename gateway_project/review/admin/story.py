@@ -88,6 +88,8 @@ def _outcome(run: Run, notes: Iterable[RunNote]) -> str:
             )
         case AbortOutcome.UNRESPONSIVE:
             return _unresponsive(run, notes)
+        case AbortOutcome.UNKNOWN if run.started_at is None:
+            return "no start of an agent is on record"
         case AbortOutcome.ERRORED:
             return f"the agent raised an error instead of stopping{f',{later}' if later else ''}"
         case _:

@@ -99,12 +99,19 @@ def _moments(run: Run, notes: Iterable[RunNote]) -> Iterable[Moment]:
     for note in notes:
         who = f"by {note.by}" if note.by else ""
         tone = _NOTE_TONES.get(note.kind, "quiet")
-        yield moment(note.at, note.get_kind_display(), note.text, who, tone=tone)
+        yield moment(note.at, _note_title(note), note.text, who, tone=tone)
+
+
+def _note_title(note: RunNote) -> str:
+    if note.kind == NoteKind.INPUT and " bytes, " not in note.text:  # As `execution.inputs.prepare` words it.
+        return "Input not fetched" if note.text else "Input"  # the latter: erased
+    return note.get_kind_display()
 
 
 def _settled_title(run: Run) -> str:
     if run.started_at is None:
-        return "Preparing ended" if run.abort_phase == AbortPhase.PREPARING else "Left the queue"
+        in_queue = run.abort_phase == AbortPhase.QUEUED or run.error_code == "queue_timeout"
+        return "Left the queue" if in_queue else "Preparing ended"
     match run.abort_outcome:
         case AbortOutcome.STOPPED:
             return "Agent stopped"
