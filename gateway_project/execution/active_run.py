@@ -12,6 +12,8 @@ from copy import copy
 from functools import partial
 from typing import Protocol
 
+from django.db import DatabaseError
+
 from gateway_project import clock
 from gateway_project.agents.base import Agent
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
@@ -28,7 +30,7 @@ from gateway_project.execution.progress import Progress
 from gateway_project.execution.terms import Terms
 from gateway_project.execution.tool_contract import ToolContract
 from gateway_project.observe.context import bind_run
-from gateway_project.runs.journal import Change, CloseRun, InsertRun, StartRun
+from gateway_project.runs.journal import CallAgent, Change, CloseRun, InsertRun, JournalUnavailable, StartRun
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import (
     AbortCause,
@@ -171,8 +173,10 @@ class ActiveRun:
         bind_run(self.record.id)
         self._tasks.enter()
         try:
-            await self._take_place()
-            await self._prepare()
+            has_inputs = any(self._request.media)
+            await self._take_place(is_ready=not has_inputs)
+            if has_inputs:
+                await self._prepare()
             await self._run_agent()
         except asyncio.CancelledError:
             cancels = self.task.cancelling()
@@ -192,12 +196,12 @@ class ActiveRun:
         else:
             await self._end_by_itself()
 
-    async def _take_place(self) -> None:
-        """Wait for a place, and make the record durable before the agent is called."""
+    async def _take_place(self, *, is_ready: bool) -> None:
+        """Wait for a place, and make the record durable. It says that the agent is called if all is ready for that."""
         if self.ticket.state == "waiting":
             if not self._row_made:
                 self._row_made = True
-                await self._host.write(InsertRun(copy(self.record)))
+                await self._write_start(InsertRun(copy(self.record)))
             try:
                 async with asyncio.timeout(self._terms.queue_seconds):
                     await self.ticket.wait()
@@ -207,17 +211,26 @@ class ActiveRun:
                 raise AgentError(message, code="queue_timeout", status=503, retry_after=after) from None
         self._progress.phase = AbortPhase.PREPARING
         self.record.status = RunStatus.RUNNING
-        self.record.started_at = clock.now()
+        self.record.started_at = clock.now() if is_ready else None
         change = StartRun(copy(self.record)) if self._row_made else InsertRun(copy(self.record))
         self._row_made = True
-        if await self._host.write(change) is False:
-            raise AgentError("The run was closed, or started, while it waited.", code="run_closed", status=503)
+        await self._write_start(change)
 
     async def _prepare(self) -> None:
         """Get what the request refers to. In this task: an abort stops every download."""
         note = partial(self._notes.add, NoteKind.INPUT)
         self._request = await prepare(self._request, self._agent, self._terms.inputs, note=note)
         self._progress.request = self._request
+        self.record.started_at = clock.now()
+        await self._write_start(CallAgent(copy(self.record)))
+
+    async def _write_start(self, change: Change) -> None:
+        try:
+            is_written = await self._host.write(change)
+        except DatabaseError as error:  # which the journal has logged
+            raise JournalUnavailable("the database refuses the run") from error
+        if is_written is False:
+            raise AgentError("The run was closed, or started, while it waited.", code="run_closed", status=503)
 
     async def _run_agent(self) -> None:
         self._progress.phase = AbortPhase.BEFORE_OUTPUT

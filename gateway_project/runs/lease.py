@@ -135,7 +135,10 @@ def _lost(run: Run) -> RunRecord:
     end = RunRecord(**{name: getattr(run, name) for name in COLUMNS})
     now = clock.now()
     end.status = RunStatus.ABORTED
-    end.abort_phase = AbortPhase.QUEUED if run.status == RunStatus.QUEUED else ""
+    if run.status == RunStatus.QUEUED:
+        end.abort_phase = AbortPhase.QUEUED
+    elif run.started_at is None:
+        end.abort_phase = AbortPhase.PREPARING
     end.abort_outcome = AbortOutcome.UNKNOWN
     end.abort_cause = AbortCause.WORKER_LOST
     end.abort_requested_at = now

@@ -79,7 +79,7 @@ class NoteKind(TextChoices):
     SECOND_END = "second_end", "Already closed by somebody else"
     TOOL = "tool", "Tool of the agent"
     CALL_DROPPED = "call_dropped", "Call not permitted, dropped"
-    INPUT = "input", "Input fetched"
+    INPUT = "input", "Input by URL"
 
 
 OPEN_STATUSES = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})

@@ -205,6 +205,7 @@ def test_a_disconnect_stops_the_downloads_and_everything_after_them(
     client.send("POST", route.path, key=gateway.key, body=body(route, "openai/words-3", *parts, stream=stream))
     files.visit(lambda _: len(files.log) == visits + 3)
     run = open_run(gateway, seen)
+    assert (run["status"], run["started_at"]) == ("running", None)
     client.leave(leaving)
     files.visit(lambda _: all(visit.closed for visit in files.log[visits:]), within=1)
     row = gateway.store.ended(run["id"])

@@ -217,19 +217,14 @@ def test_a_run_that_was_stopped_while_it_was_prepared_had_left_the_queue_before(
     assert "Left the queue" in [moment.title for moment in timeline(run_of("aborted", **IN_QUEUE)).moments]
 
 
-@pytest.mark.parametrize(
-    ("text", "title"),
-    [
-        ("input[0] from a.example: 512 bytes, image/png", "Input fetched"),
-        ("input[0] from a.example: url", "Input not fetched"),
-        ("", "Input"),
-    ],
-)
-def test_an_input_that_was_not_fetched_is_not_called_so(text: str, title: str) -> None:
+def test_a_run_that_failed_while_it_was_prepared_did_not_leave_the_queue_then() -> None:
     failed = run_of("failed", started_at=None, first_output_at=None)
-    titles = [moment.title for moment in timeline(failed, [RunNote(at=AT, kind=NoteKind.INPUT, text=text)]).moments]
-    assert title in titles
-    assert "Preparing ended" in titles
+    assert "Preparing ended" in [moment.title for moment in timeline(failed).moments]
+
+
+def test_while_a_run_is_prepared_its_agent_is_not_called() -> None:
+    run = run_of("running", started_at=None, first_output_at=None, settled_at=None, finished_at=None)
+    assert story(run, now=AT + ms(2000)) == "Preparing for 2.00 s; its agent is not called yet."
 
 
 def test_output_after_the_abort_belongs_to_stopping() -> None:

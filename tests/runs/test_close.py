@@ -9,7 +9,7 @@ from django.db import connection
 from gateway_project import clock
 from gateway_project.runs.abort import AbortRequest, request_abort
 from gateway_project.runs.close import close_run
-from gateway_project.runs.journal.changes import InsertRun, StartRun
+from gateway_project.runs.journal.changes import CallAgent, InsertRun, StartRun
 from gateway_project.runs.models import Run
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, AbortPhase, NoteKind, RunStatus
@@ -74,6 +74,16 @@ def test_a_closed_run_does_not_start() -> None:
     close_run(aborted(record), connection)
     assert StartRun(replace(record, status=RunStatus.RUNNING)).apply(connection) is False
     assert Run.objects.get(pk=record.id).status == RunStatus.ABORTED
+
+
+def test_a_prepared_runs_agent_is_called_while_it_is_open() -> None:
+    record = inserted(started_at=None)
+    called = replace(record, started_at=clock.now())
+    assert CallAgent(called).apply(connection) is True
+    assert Run.objects.get(pk=record.id).started_at == called.started_at
+    close_run(aborted(called), connection)
+    assert CallAgent(replace(called, started_at=clock.now())).apply(connection) is False
+    assert Run.objects.get(pk=record.id).started_at == called.started_at
 
 
 def test_what_is_no_end_is_refused() -> None:

@@ -42,13 +42,16 @@ def test_a_lease_is_renewed_from_now_on() -> None:
 def test_the_runs_of_a_lost_worker_are_closed_once() -> None:
     record = running(worker(lapsed=True))
     queued = running(record.worker, RunStatus.QUEUED)
-    assert sweep(connection).runs == 2
+    prepared = make_record(worker=record.worker, started_at=None)
+    InsertRun(prepared).apply(connection)
+    assert sweep(connection).runs == 3
     assert sweep(connection).runs == 0
     run = Run.objects.get(pk=record.id)
     assert (run.status, run.abort_cause, run.abort_outcome) == ("aborted", "worker_lost", "unknown")
     assert run.finished_at is not None
     assert run.settled_at is None
     assert Run.objects.get(pk=queued.id).abort_phase == "queued"
+    assert Run.objects.get(pk=prepared.id).abort_phase == "preparing"
 
 
 def test_the_runs_of_the_living_are_left_alone() -> None:

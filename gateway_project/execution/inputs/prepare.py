@@ -109,7 +109,7 @@ class _Kitchen:
                 part = replace(part, filename=fetched.filename or None)
             ready = self._judged(part, fetched.data, fetched.declared)
         except InputProblem as problem:
-            self.note(f"{part.where} from {host_of(part.source)}: {problem.kind}")
+            self.note(f"{part.where} from {host_of(part.source)}: not taken ({problem.kind})")
             raise
         way = f" after {fetched.redirects} redirects" if fetched.redirects else ""
         self.note(f"{part.where} from {fetched.host}{way}: {len(ready.data)} bytes, {ready.media_type}")

@@ -43,7 +43,10 @@ def story(run: Run, notes: Iterable[RunNote] = (), *, now: datetime | None = Non
 
 def _so_far(run: Run, now: datetime) -> str:
     since = duration(now - (run.started_at or run.received_at))
-    state = f"Waiting in the queue for {since}" if run.status == RunStatus.QUEUED else f"Running for {since}"
+    if run.status == RunStatus.QUEUED:
+        state = f"Waiting in the queue for {since}"
+    else:
+        state = f"Running for {since}" if run.started_at else f"Preparing for {since}; its agent is not called yet"
     if run.abort_requested_at is None:
         return f"{state}."
     ago = duration(now - run.abort_requested_at)

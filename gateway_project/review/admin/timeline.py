@@ -99,13 +99,7 @@ def _moments(run: Run, notes: Iterable[RunNote]) -> Iterable[Moment]:
     for note in notes:
         who = f"by {note.by}" if note.by else ""
         tone = _NOTE_TONES.get(note.kind, "quiet")
-        yield moment(note.at, _note_title(note), note.text, who, tone=tone)
-
-
-def _note_title(note: RunNote) -> str:
-    if note.kind == NoteKind.INPUT and " bytes, " not in note.text:  # As `execution.inputs.prepare` words it.
-        return "Input not fetched" if note.text else "Input"  # the latter: erased
-    return note.get_kind_display()
+        yield moment(note.at, note.get_kind_display(), note.text, who, tone=tone)
 
 
 def _settled_title(run: Run) -> str:

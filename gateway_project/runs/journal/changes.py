@@ -42,6 +42,7 @@ _START = Statement(
     f"UPDATE {Run._meta.db_table} SET {assignments(START_COLUMNS)} "  # noqa: S608 (names are ours)
     f"WHERE id = %s AND status IN ({', '.join(['%s'] * len(_START_SOURCES))})"
 )
+_CALL = Statement(f"UPDATE {Run._meta.db_table} SET started_at = %s WHERE id = %s AND status = %s")  # noqa: S608 (ours)
 
 
 class Change(Protocol):
@@ -148,6 +149,15 @@ class StartRun:
     def apply(self, connection: BaseDatabaseWrapper) -> bool:
         parameters = values(self.record, (*START_COLUMNS, "id"), connection)
         return _START.run([*parameters, *map(str, _START_SOURCES)], connection) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallAgent(StartRun):
+    """The agent of a run is called that had to be prepared before. The result tells whether the run was still open."""
+
+    def apply(self, connection: BaseDatabaseWrapper) -> bool:
+        parameters = values(self.record, ("started_at", "id"), connection)
+        return _CALL.run([*parameters, str(RunStatus.RUNNING)], connection) == 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
 
 from gateway_project import clock, ids
-from gateway_project.runs.journal.changes import Change, CloseRun, InsertRun, Note, StartRun
+from gateway_project.runs.journal.changes import CallAgent, Change, CloseRun, InsertRun, Note, StartRun
 
 logger = logging.getLogger("gateway.journal")
 
@@ -45,7 +45,7 @@ class SpillableChange(Change, Protocol):
         """What is written."""
 
 
-_TYPES: dict[str, type[SpillableChange]] = {cls.__name__: cls for cls in (InsertRun, StartRun, CloseRun, Note)}
+_TYPES: dict[str, type[SpillableChange]] = {cls.__name__: cls for cls in (InsertRun, StartRun, CallAgent, CloseRun, Note)}
 
 _Change = TypeVar("_Change", bound=type[SpillableChange])
 
