@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DataError, IntegrityError, OperationalError
+from django.db import DataError, IntegrityError, InternalError, OperationalError, ProgrammingError
 
 from gateway_project.observe.logs import JSONFormatter
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, Journal, JournalUnavailable, Query
@@ -268,3 +268,44 @@ async def test_a_row_begins_with_each_status_that_the_table_allows(journal: Jour
     record = make_record(status=status)
     await journal.write(InsertRun(record), within=10)
     assert (await Run.objects.aget(pk=record.id)).status == status
+
+
+class Refusing(Journal):
+    """Writes no end as long as its database refuses whatever is written, in PostgreSQL's words."""
+
+    refusal: Exception | None = None
+    sqlstate = ""
+
+    def _apply(self, changes: Sequence[Change]) -> list[Any]:
+        if self.refusal is not None and any(isinstance(change, CloseRun) for change in changes):
+            cause = Exception()
+            cause.sqlstate = self.sqlstate  # type: ignore[attr-defined]  # as psycopg's have
+            raise self.refusal from cause
+        return super()._apply(changes)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sqlstate"),
+    [
+        (InternalError("cannot execute UPDATE in a read-only transaction"), "25006"),
+        (InternalError("terminating connection due to transaction timeout"), "25P04"),
+        (ProgrammingError("permission denied for table gateway_run"), "42501"),
+        (ProgrammingError("column given.tokens_sent does not exist"), "42703"),
+    ],
+)
+async def test_an_end_that_the_database_does_not_take_now_is_written_when_it_does(
+    tmp_path: Path, refusal: Exception, sqlstate: str
+) -> None:
+    journal = Refusing("default", spill=tmp_path, retry_seconds=0.01)
+    record = make_record()
+    await journal.write(InsertRun(record), within=10)
+    journal.refusal, journal.sqlstate = refusal, sqlstate
+    end = replace(record, status=RunStatus.COMPLETED, finished_at=record.received_at)
+    await journal.write(CloseRun(end), within=10)
+    assert not journal.available
+    assert (await Run.objects.aget(pk=record.id)).is_open
+    journal.refusal = None
+    await until(lambda: journal.available)
+    assert (await Run.objects.aget(pk=record.id)).status == RunStatus.COMPLETED
+    assert await asyncio.to_thread(journal.stop, 10)
+    assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLiteWrapper
 
 from gateway_project.runs.journal.changes import (
@@ -42,6 +42,9 @@ _UNREACHABLE = (OperationalError, InterfaceError)
 _IN_THE_WAY = ("40", "55P03", "57014")
 """How the SQLSTATE of a transaction begins that was in another's way, or waited too long for one (PostgreSQL,
 appendix A: rollback with deadlock and serialization, lock not available, query canceled). The database is there."""
+_NOT_NOW = ("25006", "25P03", "25P04")
+"""The SQLSTATE with which a database refuses whatever is to be written, without a word on what that is: it may only be
+read (a standby after a failover, a provider's full disk), or our transaction took it too long."""
 _ATTEMPTS = 3
 """After so many such errors in a row the database counts as away."""
 
@@ -261,6 +264,14 @@ class Journal:
 
     def _commit(self, changes: Sequence[Change], *, live: bool) -> list[Result]:
         """Apply changes; a start counts only if its worker's lease holds until it is committed."""
+        try:
+            return self._commit_at_once(changes, live=live)
+        except InternalError as error:
+            if getattr(error.__cause__, "sqlstate", None) in _NOT_NOW:
+                raise OperationalError(*error.args) from error.__cause__
+            raise
+
+    def _commit_at_once(self, changes: Sequence[Change], *, live: bool) -> list[Result]:
         leases: list[HoldLease] = []
         if live and self._lease_seconds is not None:
             if begin_at_once(changes, connections[self._alias]):
@@ -287,9 +298,14 @@ class Journal:
     def _salvage(self, change: Change, error: Exception) -> Result:
         """The database refuses this very change. A run's end is tried once more with the bare minimum."""
         bare = change.bare() if isinstance(change, CloseRun) else None
-        if bare is None or bare == change:
+        if bare is None:
             return None, error
-        return self._write([bare])[0]
+        if bare != change:
+            return self._write([bare])[0]
+        if isinstance(error, ProgrammingError) and getattr(error.__cause__, "sqlstate", None) is not None:
+            # Nothing in it is at fault: a table, a column or a permission is missing. An end waits for it.
+            raise OperationalError(str(error).partition("\n")[0]) from error.__cause__
+        return None, error
 
     # -- while the database is away -------------------------------------------------------------------
 
