@@ -57,8 +57,13 @@ class AbortSignal:
 
 
 def _call(callback: Callable[[str], None], cause: str) -> None:
-    """Call foreign code: what it raises must not keep the abort from going on."""
+    """Call foreign code: what it raises must not keep the abort from going on.
+
+    `CancelledError` too, as of a future that is asked for its result: it would end whoever aborts, not the agent.
+    """
     try:
         callback(cause)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         logger.exception("run.abort_callback_failed", extra={"cause": cause})

@@ -189,7 +189,9 @@ class ActiveRun:
                 raise  # Somebody else cancels this task: their wish stands.
             else:
                 self._error = AgentMisbehaved("The agent cancelled itself.")
-        except (Exception, BaseExceptionGroup) as failure:  # noqa: BLE001 (foreign code: what it raises ends its run, not us)
+        except (GeneratorExit, KeyboardInterrupt):
+            raise  # Not the agent's own: nothing goes on after them.
+        except BaseException as failure:  # noqa: BLE001 (foreign code: what it raises ends its run, not us)
             self._failed(failure)
         if self.signal.aborted:
             await self._tasks.end()  # The agent has stopped when all that it started has.
@@ -247,7 +249,7 @@ class ActiveRun:
                     return  # Recorded as unresponsive: close the generator, it yields for nobody.
                 if not self.signal.aborted:
                     await self._pass_on(burst)
-                count += len(burst)
+                count += len(burst) or 1
                 if count >= _EVENTS_PER_TURN:
                     count = 0
                     await asyncio.sleep(0)  # An agent that never waits must not keep the loop from everybody else.

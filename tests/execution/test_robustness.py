@@ -248,3 +248,77 @@ async def test_a_cancel_that_the_agent_swallowed_before_hides_no_task_of_its_own
     end = await stage.end()
     assert (end.status, end.abort_cause, end.abort_outcome) == ("aborted", "client_disconnect", "stopped")
     assert [task.cancelled() for task in others] == [True]
+
+
+class NoException(BaseException):
+    """Such as those with which some libraries stop whatever runs in them."""
+
+
+@pytest.mark.parametrize("failure", [NoException(), SystemExit(3)])
+async def test_what_is_no_exception_ends_its_run_and_nothing_else(failure: BaseException) -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        yield TextDelta("a")
+        raise failure
+
+    stage = Stage(script)
+    end = await stage.end()
+    assert (end.status, end.error_code, end.delivered) == (RunStatus.FAILED, "internal_error", True)
+    assert [type(result) for result in stage.outlet.results] == [Failed]
+
+
+@pytest.mark.parametrize("failure", [NoException(), SystemExit(3)])
+async def test_nor_does_it_leave_tasks_when_it_comes_of_an_abort(failure: BaseException) -> None:
+    left: list[asyncio.Task[bool]] = []
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        left.append(asyncio.ensure_future(asyncio.Event().wait()))
+        yield TextDelta("a")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise failure
+
+    stage = Stage(script)
+    await stage.started()
+    await asyncio.sleep(0.01)
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    assert (await stage.end()).abort_outcome == AbortOutcome.ERRORED
+    assert left[0].cancelled()
+
+
+@pytest.mark.parametrize("failure", [asyncio.CancelledError(), NoException(), SystemExit(3)])
+@pytest.mark.parametrize("by_others", [False, True])
+async def test_no_callback_keeps_a_run_or_its_aborter_from_ending(failure: BaseException, by_others: bool) -> None:
+    told: list[str] = []
+
+    def raising(cause: str) -> None:
+        raise failure
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        signal.on_abort(raising)
+        signal.on_abort(told.append)
+        yield TextDelta("a")
+        await asyncio.Event().wait()
+
+    stage = Stage(script)
+    await stage.started()
+    await asyncio.sleep(0.01)
+    if by_others:
+        stage.run.task.cancel()
+    else:
+        assert stage.run.abort(AbortCause.SHUTDOWN)
+    assert (await stage.end()).abort_outcome == AbortOutcome.STOPPED
+    assert told == ["shutdown"]
+
+
+async def test_an_agent_that_says_nothing_without_end_lets_others_have_their_turn() -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        while clock.monotonic() < until:
+            yield ()  # type: ignore[misc]  # an empty burst
+
+    until = clock.monotonic() + 2
+    stage = Stage(script)
+    await stage.started()
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    assert (await stage.end()).abort_outcome == AbortOutcome.STOPPED
+    assert clock.monotonic() < until
