@@ -43,12 +43,21 @@ class RunTasks:
             task.add_done_callback(self._tasks.discard)
 
     async def end(self) -> None:
-        """Cancel those that are left, but for the run's own, and wait until they have ended."""
-        left = [task for task in self._tasks if not task.done() and task is not asyncio.current_task()]
-        for task in left:
-            task.cancel()
-        if left:
+        """Cancel those that are left, but for the run's own, and wait until they have ended.
+
+        And those that these start while they end.
+        """
+        pause = 0.0
+        while left := self._left():
+            for task in left:
+                task.cancel()
             await asyncio.wait(left)
+            if self._left():  # One that always starts another must not keep the loop busy.
+                await asyncio.sleep(pause)
+                pause = min(pause + 0.01, 1.0)
+
+    def _left(self) -> list[asyncio.Task[Any]]:
+        return [task for task in self._tasks if not task.done() and task is not asyncio.current_task()]
 
 
 @contextmanager

@@ -56,6 +56,57 @@ async def test_an_agent_has_not_stopped_before_its_tasks_have() -> None:
     assert tasks[0].done()
 
 
+async def test_what_they_start_while_they_are_stopped_is_stopped_too() -> None:
+    started: list[asyncio.Task[bool]] = []
+
+    async def starts_another_when_stopped() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            started.append(asyncio.ensure_future(asyncio.Event().wait()))
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        kept.append(asyncio.ensure_future(starts_another_when_stopped()))
+        yield TextDelta("a")
+        await asyncio.Event().wait()
+
+    kept: list[asyncio.Task[None]] = []
+    stage = Stage(script)
+    await stage.started()
+    await asyncio.sleep(0.01)
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    assert (await stage.end()).abort_outcome == AbortOutcome.STOPPED
+    assert [task.cancelled() for task in started] == [True]
+
+
+async def test_one_that_always_starts_another_has_not_stopped() -> None:
+    may_end = False
+
+    async def undying() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if not may_end:
+                kept.append(asyncio.ensure_future(undying()))
+                await asyncio.sleep(0)
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        kept.append(asyncio.ensure_future(undying()))
+        yield TextDelta("a")
+        await asyncio.Event().wait()
+
+    kept: list[asyncio.Task[None]] = []
+    stage = Stage(script, grace_seconds=0.1)
+    await stage.started()
+    await asyncio.sleep(0.01)
+    stage.run.abort(AbortCause.CLIENT_DISCONNECT)
+    assert (await stage.end()).abort_outcome == AbortOutcome.UNRESPONSIVE
+    assert len(kept) < 100
+    may_end = True
+    await asyncio.wait([stage.run.task], timeout=5)
+    assert stage.run.task.done()
+
+
 async def test_what_is_shared_on_purpose_is_left_alone() -> None:
     shared: list[asyncio.Task[bool]] = []
 
