@@ -26,6 +26,12 @@ async def stream(request: AgentRequest, signal: AbortSignal) -> AsyncIterator[st
         yield piece
 
 
+async def empty_pieces(request: AgentRequest, signal: AbortSignal) -> AsyncIterator[str]:
+    """Says nothing, and never waits, until it is stopped."""
+    while not signal.aborted:
+        yield ""
+
+
 async def events(request: AgentRequest, signal: AbortSignal) -> AsyncIterator[str | AgentEvent]:
     """Strings and events mixed, with its own finish."""
     yield ToolActivity("search", "started")

@@ -90,6 +90,15 @@ async def test_an_abort_cancels_a_coroutine() -> None:
     assert events == []
 
 
+async def test_one_that_yields_empty_pieces_without_end_lets_others_have_their_turn() -> None:
+    run = Run(_agent("empty_pieces"), request_for(""))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await run.abort()
+    assert run.task.cancelled()
+    assert run.events == []
+
+
 async def test_a_generator_that_ends_quietly_when_cancelled_has_not_finished() -> None:
     run, events = await _aborted("ends_quietly")
     assert not run.task.cancelled()
