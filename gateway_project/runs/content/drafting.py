@@ -75,7 +75,7 @@ def record_of(draft: Draft) -> ContentRecord:
     """What is kept of a draft; where redaction fails no text, but a digest. Never raises: a run's end waits for it."""
     try:
         return _record_of(draft)
-    except Exception as failure:  # noqa: BLE001 (JSON too deep to be written, say)
+    except BaseException as failure:  # noqa: BLE001 (JSON too deep to be written, say)
         logger.error("content.not_kept", extra={"run_id": draft.run_id, "error": type(failure).__name__})
         remarks = f"It could not be prepared ({type(failure).__name__}): nothing of it was kept."
         return ContentRecord(run_id=draft.run_id, at=draft.at, mode=draft.mode, remarks=remarks)
@@ -90,7 +90,7 @@ def kept_beside(text: str, mode: ContentMode, *, run_id: uuid.UUID, most: int) -
         return None
     try:
         return _Cutter(_hooks(mode), most).text(text)
-    except Exception as failure:  # noqa: BLE001 (a hook is foreign code; its message may hold the text)
+    except BaseException as failure:  # noqa: BLE001 (a hook is foreign code; its message may hold the text)
         logger.error("content.not_kept", extra={"run_id": run_id, "error": type(failure).__name__, "mode": mode})
         return None
 
@@ -108,7 +108,7 @@ def _record_of(draft: Draft) -> ContentRecord:
     if draft.mode is not ContentMode.DIGEST:
         try:
             _fill_texts(record, draft, remarks)
-        except Exception as failure:  # noqa: BLE001 (a hook is foreign code; its message may hold the text)
+        except BaseException as failure:  # noqa: BLE001 (a hook is foreign code; its message may hold the text)
             logger.error(
                 "content.not_kept", extra={"run_id": draft.run_id, "error": type(failure).__name__, "mode": draft.mode}
             )

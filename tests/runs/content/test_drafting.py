@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import sys
 from typing import Any
 
 import pytest
@@ -74,11 +75,15 @@ def measure(text: str) -> str:
     return text
 
 
+def leave(text: str) -> str:
+    sys.exit(text)
+
+
 def use(settings: Settings, **fields: Any) -> None:
     settings.GATEWAY = settings.GATEWAY | fields
 
 
-@pytest.mark.parametrize("hook", ["fail", "fail_later", "nothing", "is_not_there"])
+@pytest.mark.parametrize("hook", ["fail", "fail_later", "leave", "nothing", "is_not_there"])
 def test_where_a_hook_fails_no_text_is_kept_but_a_digest(
     settings: Settings, caplog: pytest.LogCaptureFixture, hook: str
 ) -> None:
@@ -93,7 +98,7 @@ def test_where_a_hook_fails_no_text_is_kept_but_a_digest(
     assert [each.message for each in caplog.records] == ["content.not_kept"]
 
 
-@pytest.mark.parametrize("hooks", [["fail"], ["nothing"], ["is_not_there"], []])
+@pytest.mark.parametrize("hooks", [["fail"], ["leave"], ["nothing"], ["is_not_there"], []])
 def test_what_stands_beside_the_content_is_not_kept_where_redaction_fails(
     settings: Settings, caplog: pytest.LogCaptureFixture, hooks: list[str]
 ) -> None:
