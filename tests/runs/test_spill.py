@@ -4,8 +4,10 @@ import asyncio
 import errno
 import fcntl
 import json
+import multiprocessing
 import os
 import resource
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -146,6 +148,31 @@ def test_of_several_who_find_a_dead_ones_file_none_takes_another_for_its_owner(t
     with path.open("rb") as another:
         fcntl.flock(another, fcntl.LOCK_SH)  # It is about to rename the file.
         assert len(list(orphans(tmp_path))) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_child_that_outlives_its_parent_does_not_keep_the_file_from_being_found(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    spill.append([CloseRun(ended(make_record()))])
+    assert list(orphans(tmp_path)) == [], "its owner lives"
+    fork = multiprocessing.get_context("fork")
+    runs = fork.Event()
+
+    def live_on() -> None:
+        runs.set()
+        time.sleep(60)
+
+    child = fork.Process(target=live_on)
+    child.start()  # As an agent may do.
+    try:
+        assert runs.wait(10)
+        assert list(orphans(tmp_path)) == [], "its owner lives on"
+        spill.close()  # All that is left of an owner who dies.
+        [(_, changes)] = orphans(tmp_path)
+        assert len(changes) == 1
+    finally:
+        child.kill()
+        child.join()
 
 
 def test_a_file_that_was_taken_for_a_dead_ones_before_it_was_locked_is_left(

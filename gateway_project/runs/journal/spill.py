@@ -27,6 +27,7 @@ from io import FileIO
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, get_args, get_type_hints
+from weakref import WeakSet
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
@@ -69,6 +70,16 @@ def spill_folder(configured: str | None, alias: str) -> Path:
 
 _STARTED_MS = clock.unix_ms()
 _numbers = count()
+_all: "WeakSet[Spill]" = WeakSet()
+
+
+def _let_go_in_child() -> None:
+    """A forked child has our files, and with them our locks: they would outlive us, who then never counted as dead."""
+    for spill in list(_all):
+        spill.close()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 class Spill:
@@ -84,6 +95,7 @@ class Spill:
         self._path = folder
         self._file: FileIO | None = None
         self._read_to = 0
+        _all.add(self)
 
     @property
     def pending(self) -> bool:
