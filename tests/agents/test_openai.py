@@ -31,6 +31,7 @@ from gateway_project.agents.events import (
     Usage,
 )
 from gateway_project.agents.openai import OpenAIAgent, connection
+from gateway_project.agents.openai.exchange import Exchange
 from gateway_project.agents.request import Sampling
 from gateway_project.agents.signal import AbortSignal
 from tests.agents.asking import Run, ask, request_for, text_of
@@ -282,6 +283,27 @@ async def test_an_abort_closes_the_upstream_at_once(agent: OpenAIAgent, upstream
     await upstream.wait_for(lambda entry: entry.hung_up)
     assert entry.finished_at is None
     assert not upstream.open_connections
+
+
+async def test_an_abort_is_heard_although_a_forked_child_has_the_connection_too(
+    agent: OpenAIAgent, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    childs: list[socket.socket] = []
+
+    class Forking(Exchange):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            childs.append(transport.get_extra_info("socket").dup())
+
+    monkeypatch.setattr(connection, "Exchange", Forking)
+    run = Run(agent, request_for("slow-6000x10ms"))
+    await asyncio.wait_for(run.said_something.wait(), 5)
+    await run.abort()
+    try:
+        await upstream.wait_for(lambda entry: entry.hung_up)
+    finally:
+        for child in childs:
+            child.close()
 
 
 async def test_an_abort_while_connecting_closes_the_socket(make: MakeAgent) -> None:

@@ -1,6 +1,8 @@
 """One connection to the upstream, on which one exchange follows the other."""
 
 import asyncio
+import socket
+from contextlib import suppress
 from typing import cast
 
 from gateway_project.agents.openai.wire import Answer, Head, WireError
@@ -85,8 +87,15 @@ class Exchange(asyncio.BufferedProtocol):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def abort(self) -> None:
-        """Close now, without waiting for what is unsent, or for the other side's TLS goodbye."""
+        """Close now, without waiting for what is unsent, or for the other side's TLS goodbye.
+
+        For everybody: to close our own descriptor tells the upstream nothing while a forked child has another.
+        """
         self._cancel_timer()
+        connected = self.transport.get_extra_info("socket")
+        if connected is not None:
+            with suppress(OSError):  # It is lost already.
+                connected.shutdown(socket.SHUT_RDWR)
         self.transport.abort()
 
     def _cancel_timer(self) -> None:
