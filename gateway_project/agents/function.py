@@ -85,9 +85,7 @@ class FunctionAgent(Agent):
             async for piece in pieces:
                 event = self._event(piece, halves)
                 if event is None:
-                    await asyncio.sleep(
-                        0
-                    )  # Nobody else sees to it that one which says nothing lets others have a turn.
+                    await asyncio.sleep(0)  # One that says nothing without end must let others have a turn.
                     continue
                 if isinstance(event, Finish):
                     finished.add(event.choice)

@@ -5,7 +5,7 @@ calls. What outlives a run on purpose (a pool of connections that all runs share
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import Any
@@ -31,16 +31,23 @@ class RunTasks:
         self._own = ref(current)
         _group.set(self)
 
-    def take(self, task: "asyncio.Task[Any]") -> None:
-        """Take `task` in, if one of the group starts it.
+    def has(self, task: "asyncio.Task[Any] | None") -> bool:
+        """Whether `task` is one of the group.
 
-        The context alone does not tell: callbacks carry it along, so that a server's own callbacks may run in
-        the context of a run that happened to write last.
+        Its context does not tell: callbacks carry it along, so that a server's own callbacks may run in the context
+        of a run that happened to write last.
         """
-        current = asyncio.current_task()
-        if current is not None and ((self._own is not None and current is self._own()) or current in self._tasks):
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        return task is not None and ((self._own is not None and task is self._own()) or task in self._tasks)
+
+    def take(self, task: "asyncio.Task[Any]") -> None:
+        """Take `task` in."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        """Cancel those that are left, but for the run's own."""
+        for task in self._left():
+            task.cancel()
 
     async def end(self) -> None:
         """Cancel those that are left, but for the run's own, and wait until they have ended.
@@ -49,8 +56,7 @@ class RunTasks:
         """
         pause = 0.0
         while left := self._left():
-            for task in left:
-                task.cancel()
+            self.cancel()
             await asyncio.wait(left)
             if self._left():  # One that always starts another must not keep the loop busy.
                 await asyncio.sleep(pause)
@@ -85,10 +91,52 @@ class _Factory:
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
     ) -> "asyncio.Task[Any]":
-        task: asyncio.Task[Any]
-        task = self._make(loop, coro, **options) if self._make else asyncio.Task(coro, loop=loop, **options)
         context: Context | None = options.get("context")
         group = _group.get() if context is None else context.get(_group)
-        if group is not None:
-            group.take(task)
+        if group is None or not group.has(asyncio.current_task()):
+            return self._made(loop, coro, options)
+        task = self._made(loop, _Contained(coro), options)
+        group.take(task)
         return task
+
+    def _made(
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], options: dict[str, Any]
+    ) -> "asyncio.Task[Any]":
+        task: asyncio.Task[Any]
+        task = self._make(loop, coro, **options) if self._make else asyncio.Task(coro, loop=loop, **options)
+        return task
+
+
+class _Contained(Coroutine[Any, Any, Any]):
+    """The coroutine of an agent's task. If it exits the task fails: asyncio would let it end the whole process."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Any]) -> None:
+        self._coro = coro
+        self.__name__ = getattr(coro, "__name__", type(coro).__name__)
+        self.__qualname__ = getattr(coro, "__qualname__", self.__name__)
+
+    def send(self, value: Any) -> Any:
+        try:
+            return self._coro.send(value)
+        except SystemExit as failure:
+            raise _exited(failure) from failure
+
+    def throw(self, *error: Any) -> Any:
+        try:
+            return self._coro.throw(*error)
+        except SystemExit as failure:
+            raise _exited(failure) from failure
+
+    def close(self) -> None:
+        self._coro.close()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._coro.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        """What debuggers and libraries ask of a coroutine: its frame, its state."""
+        return getattr(self._coro, name)
+
+
+def _exited(failure: SystemExit) -> RuntimeError:
+    return RuntimeError(f"a task of the agent called sys.exit({failure.code!r})")

@@ -408,4 +408,5 @@ class ActiveRun:
         logger.info("run.abort", extra={"run_id": self.record.id, "cause": cause, "phase": self._progress.phase})
 
     def _failed(self, failure: BaseException) -> None:
+        self._tasks.cancel()  # Of what failed nothing shall work on, behind a record that is closed.
         self._error = public_error(failure, run_id=self.record.id, agent=self._agent.name)

@@ -1,12 +1,17 @@
 """The tasks that an agent starts end with its run, and no others."""
 
 import asyncio
+import gc
+import inspect
+import sys
+
+import pytest
 
 from gateway_project.agents.events import Finish, TextDelta
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.agents.tasks import detached
-from gateway_project.runs.vocabulary import AbortCause, AbortOutcome
+from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
 from tests.execution.stage import Events, Stage
 
 
@@ -135,6 +140,52 @@ async def test_a_run_that_ends_by_itself_may_leave_tasks() -> None:
     await Stage(script).end()
     assert not left[0].done()
     left[0].cancel()
+
+
+async def test_of_a_run_that_fails_nothing_works_on() -> None:
+    left: list[asyncio.Task[bool]] = []
+
+    async def breaks() -> None:
+        raise ValueError
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        left.append(asyncio.ensure_future(asyncio.Event().wait()))
+        await asyncio.gather(left[0], breaks())
+        yield Finish("stop")
+
+    assert (await Stage(script).end()).status == RunStatus.FAILED
+    await asyncio.wait(left, timeout=5)
+    assert left[0].cancelled()
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+async def test_a_task_that_exits_ends_neither_the_process_nor_more_than_its_run(is_awaited: bool) -> None:
+    async def exits() -> None:
+        await asyncio.sleep(0)
+        sys.exit(3)
+
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        child = asyncio.ensure_future(exits())
+        assert inspect.getcoroutinestate(child.get_coro()) == inspect.CORO_CREATED  # type: ignore[arg-type]
+        await asyncio.wait([child])
+        assert isinstance(child.exception(), RuntimeError)
+        if is_awaited:
+            await child
+        yield Finish("stop")
+
+    end = await Stage(script).end()
+    assert end.status == (RunStatus.FAILED if is_awaited else RunStatus.COMPLETED)
+
+
+async def test_a_task_that_is_cancelled_before_its_first_step_leaves_nothing_behind() -> None:
+    async def script(request: AgentRequest, signal: AbortSignal) -> Events:
+        child = asyncio.ensure_future(asyncio.sleep(60))
+        child.cancel()
+        await asyncio.wait([child])
+        yield Finish("stop")
+
+    assert (await Stage(script).end()).status == RunStatus.COMPLETED
+    gc.collect()  # A coroutine that was never awaited would be warned of, which is an error here.
 
 
 async def test_what_others_start_in_the_runs_context_is_not_its_own() -> None:

@@ -46,7 +46,9 @@ class SpillableChange(Change, Protocol):
         """What is written."""
 
 
-_TYPES: dict[str, type[SpillableChange]] = {cls.__name__: cls for cls in (InsertRun, StartRun, CallAgent, CloseRun, Note)}
+_TYPES: dict[str, type[SpillableChange]] = {
+    cls.__name__: cls for cls in (InsertRun, StartRun, CallAgent, CloseRun, Note)
+}
 
 _Change = TypeVar("_Change", bound=type[SpillableChange])
 
