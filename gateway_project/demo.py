@@ -5,12 +5,14 @@ What it makes stands in `.gateway/env`, readable by its owner only; delete the f
 
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 STATE = Path(__file__).resolve().parent.parent / ".gateway"
 ADMIN_NAME = "admin"
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 
 
 def main() -> None:
@@ -61,11 +63,20 @@ class _Secrets:
 
 
 def _allow(host: str) -> None:
-    """The address that daphne is told to listen on is one that clients may name."""
-    allowed = os.environ.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
-    if host not in ("0.0.0.0", "::") and host not in allowed.split(","):  # noqa: S104 (compared, not bound)
-        allowed = f"{allowed},{host}"
-    os.environ["ALLOWED_HOSTS"] = allowed
+    """The address that daphne is told to listen on is one that clients may name; of all addresses each."""
+    allowed = os.environ.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
+    names = _own_names() if host in _ANY_ADDRESS else [host]
+    os.environ["ALLOWED_HOSTS"] = ",".join([*allowed, *(name for name in names if name not in allowed)])
+
+
+def _own_names() -> list[str]:
+    """This machine's name and addresses, as it knows them."""
+    name = socket.gethostname()
+    try:
+        found = {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(name, None)}
+    except OSError:
+        found = set()
+    return [name, *sorted(f"[{address}]" if ":" in address else address for address in found)]
 
 
 def _demo_key(secret: _Secrets) -> str:
@@ -96,7 +107,7 @@ def _admin_password(secret: _Secrets) -> str | None:
 
 
 def _greeting(host: str, port: str, key: str, password: str | None) -> str:
-    address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 (compared, not bound)
+    address = f"http://{'127.0.0.1' if host in _ANY_ADDRESS else host}:{port}"
     login = f"{ADMIN_NAME} / {password}" if password else f"{ADMIN_NAME} (password changed since)"
     return f"""
   Gateway   {address}/v1      (base URL for an OpenAI client)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 from channels.db import database_sync_to_async
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project import clock
@@ -126,7 +126,7 @@ async def read(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
     try:
         answer: T = await database_sync_to_async(ask, thread_sensitive=False)(*args, **kwargs)
-    except (InterfaceError, OperationalError):
+    except (InterfaceError, InternalError, OperationalError):  # the second of one that takes no writes now
         raise DatabaseAway from None
     return answer
 

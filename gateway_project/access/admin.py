@@ -13,11 +13,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import get_current_timezone_name
 from django.views.decorators.debug import sensitive_variables
 
 from gateway_project import clock
 from gateway_project.access.models import APIKey
 from gateway_project.admin_pages.guarded import GuardedAdmin
+from gateway_project.admin_pages.times import utc_column
 from gateway_project.conf import gateway_settings
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class APIKeyForm(KeyModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "expires_at" in self.fields:
+            self.fields["expires_at"].help_text = f"In {get_current_timezone_name()}."
         if "agents" in self.fields:  # not for those who may only look
             field = self.fields["agents"]
             assert isinstance(field, forms.MultipleChoiceField)
@@ -85,8 +89,12 @@ def state(key: APIKey) -> SafeString:
     return format_html('<span class="gw-key-state gw-key-{}">{}</span>', kind, text)
 
 
+_CREATED, _USED = utc_column("created_at", "created"), utc_column("last_used_at", "last used")
+_EXPIRES, _REVOKED = utc_column("expires_at", "expires"), utc_column("revoked_at", "revoked")
+
 # The stubs know field names only; Django takes functions too.
-_READ_ONLY: Any = (shown_prefix, state, "created_at", "last_used_at", "revoked_at")
+_COLUMNS: Any = ("name", state, shown_prefix, agents, _CREATED, _EXPIRES, _USED)
+_READ_ONLY: Any = (shown_prefix, state, _CREATED, _USED, _REVOKED)
 
 
 @admin.register(APIKey)
@@ -94,7 +102,7 @@ class APIKeyAdmin(GuardedAdmin):
     """A key's text is in the answer to the form that made it, and nowhere else."""
 
     form = APIKeyForm
-    list_display = ("name", state, shown_prefix, agents, "created_at", "expires_at", "last_used_at")
+    list_display = _COLUMNS
     search_fields = ("name", "prefix")
     search_help_text = "A part of the name, or of what is visible of the key."
     ordering = ("name", "id")
@@ -118,7 +126,8 @@ class APIKeyAdmin(GuardedAdmin):
         if obj is None:
             return self.fields
         editable = self.has_change_permission(request, obj)
-        return ("name", "agents" if editable else agents, "expires_at", "operate", "content", *self.readonly_fields)
+        agents_, expires = ("agents", "expires_at") if editable else (agents, _EXPIRES)
+        return ("name", agents_, expires, "operate", "content", *self.readonly_fields)
 
     def get_urls(self) -> list[URLPattern]:
         """The page that asks before it revokes, beside the stock pages."""

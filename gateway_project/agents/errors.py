@@ -1,10 +1,13 @@
 """How an agent says that it failed, with what the client needs to act."""
 
+_STATUSES = range(400, 600)
+
 
 class AgentError(Exception):
     """A failure that the client may know of. `message` must hold no secret.
 
-    `status` is the HTTP status that fits (used when no byte was sent yet), `retry_after` seconds or None.
+    `status` is the HTTP status that fits (used when no byte was sent yet); what is no error's is taken for 500.
+    `retry_after` is in seconds, or None.
 
     `record_as` is for a message in somebody else's words, such as an upstream's, which may quote what was asked: the
     sentence that stands in the run's record instead, where the run's content mode keeps no texts.
@@ -29,7 +32,8 @@ class AgentError(Exception):
         self.message = message
         self.code = code or self.code
         self.type = type or self.type
-        self.status = status or self.status
+        if status is not None:
+            self.status = status if status in _STATUSES else AgentError.status
         self.param = param
         self.retry_after = retry_after
         self.record_as = record_as

@@ -12,6 +12,7 @@ from gateway_project.transport import sse
 from gateway_project.transport.connection import Connection
 from gateway_project.transport.errors import DatabaseAway
 from responses import following
+from responses.dialect import Dialect
 from responses.following import StreamFollower
 from tests.responses.reader import events_of
 from tests.responses.scenarios import SCENARIOS, stream
@@ -25,7 +26,7 @@ EVENTS = stream(*SCENARIOS["text"])
 async def test_when_the_database_goes_away_an_error_event_says_so_and_after_which_event(
     after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def follow(response_id: uuid.UUID, after: int) -> AsyncGenerator[bytes, None]:
+    async def follow(response_id: uuid.UUID, after: int, dialect: Dialect) -> AsyncGenerator[bytes, None]:
         for event in EVENTS[after + 1 : 6]:
             yield sse.named_event(event["type"], event) + sse.HEARTBEAT
         raise DatabaseAway

@@ -81,9 +81,16 @@ def test_what_cannot_be_cancelled_is_said(client: Client, run: Run) -> None:
     assert client.get(f"/api/runs/{run.pk}/cancel").status_code == 405
 
 
-@pytest.mark.parametrize("body", ["[]", "{", '{"reason": 5}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "body", ["[]", "{", '{"reason": 5}', "[" * 100_000, '{"raeson": "x"}', f'{{"reason": "{"x" * 501}"}}']
+)
 def test_a_body_that_is_none_is_refused(client: Client, run: Run, body: str) -> None:
     assert post(client, run.pk, body, Authorization=bearer()).status_code == 400
+
+
+def test_a_filter_that_is_given_twice_is_refused(admin_client: Client) -> None:
+    reply = admin_client.get("/api/runs/?status=failed&status=aborted")
+    assert (reply.status_code, "once" in reply.content.decode()) == (400, True)
 
 
 def test_a_body_that_is_gone_with_its_client_is_no_fault_of_the_server(rf: RequestFactory, run: Run) -> None:

@@ -36,7 +36,6 @@ ADDRESSES = [
     ("post", "/api/keys/{key}/revoke", "change_apikey"),
     ("get", "/api/agents/", "view_run"),
 ]
-BODY = {"name": "made", "reason": "case 12"}
 JSON: dict[str, Any] = {"content_type": "application/json"}
 
 
@@ -49,7 +48,8 @@ def ask(make_run: MakeRun) -> Callable[..., Any]:
 
     def send(client: Client, method: str, address: str, **headers: str) -> Any:
         url = address.format(run=run.pk, key=key.pk)
-        body: Any = {} if method == "get" else {"data": BODY, **JSON}
+        given = {"name": "made"} if address.startswith("/api/keys") else {"reason": "case 12"}
+        body: Any = {} if method == "get" else {"data": given, **JSON}
         return getattr(client, method)(url, **body, headers=headers)
 
     return send

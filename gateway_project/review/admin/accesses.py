@@ -14,9 +14,10 @@ from django.utils.safestring import SafeString
 
 from gateway_project.admin_pages.bounded import BoundedList, BoundedPaginator
 from gateway_project.admin_pages.exact_search import ExactSearch
+from gateway_project.admin_pages.times import NOTHING, utc_column, utc_seconds
 from gateway_project.conf import gateway_settings
 from gateway_project.review.access import ERASED, Onlooker
-from gateway_project.review.admin.display import NOTHING, run_link, utc_column, utc_seconds
+from gateway_project.review.admin.display import run_link
 from gateway_project.review.admin.read_only import ReadOnlyAdmin
 from gateway_project.review.models import AccessRecord
 from gateway_project.review.visibility import of_visible_runs

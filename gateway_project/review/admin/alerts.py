@@ -12,9 +12,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from gateway_project.admin_pages.bounded import BoundedList, BoundedPaginator
+from gateway_project.admin_pages.times import utc_column
 from gateway_project.conf import gateway_settings
 from gateway_project.review.admin.columns import two_lines
-from gateway_project.review.admin.display import run_link, utc_column
+from gateway_project.review.admin.display import run_link
 from gateway_project.review.admin.read_only import ReadOnlyAdmin
 from gateway_project.review.visibility import of_visible_runs
 from gateway_project.runs.alerts.outbox import SIGNAL, target_of

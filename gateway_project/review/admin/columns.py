@@ -8,16 +8,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from gateway_project.review.admin.display import (
-    NOTHING,
-    OUTCOME_TONES,
-    STATUS_TONES,
-    WORD_BREAK,
-    badge,
-    duration,
-    milliseconds,
-    utc_column,
-)
+from gateway_project.admin_pages.times import NOTHING, utc_column
+from gateway_project.review.admin.display import OUTCOME_TONES, STATUS_TONES, WORD_BREAK, badge, duration, milliseconds
 from gateway_project.review.admin.filters import CLICKED
 from gateway_project.runs.models import Run
 from gateway_project.runs.vocabulary import AbortOutcome, RunStatus, UsageSource

@@ -1,11 +1,10 @@
 """How values look on a page: badges, times, durations. A badge is never colour alone, its text says it all."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
-from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,8 +12,6 @@ from django.utils.safestring import SafeString
 from gateway_project.runs.vocabulary import AbortOutcome, RunStatus
 
 Tone = Literal["good", "bad", "warn", "info", "quiet"]
-
-NOTHING = "–"  # noqa: RUF001 (a dash for "none", as the admin writes it)
 
 WORD_BREAK = format_html("<wbr>{}", "")
 """Where a long name may be broken."""
@@ -44,26 +41,6 @@ def badge(text: str, tone: Tone) -> SafeString:
 def run_link(run_id: uuid.UUID) -> SafeString:
     """A run's id, which leads to its page."""
     return format_html('<a href="{}">{}</a>', reverse("admin:gateway_runs_run_change", args=(run_id,)), run_id)
-
-
-def utc_seconds(at: datetime) -> str:
-    """``2026-11-20 14:03:22``, UTC."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def utc_column(field: str, description: str) -> Callable[[Any], SafeString | str]:
-    """A column or field that shows a time to the second, and says that it is UTC."""
-
-    @admin.display(description=f"{description} (UTC)")
-    def moment(row: Any) -> SafeString | str:
-        at = getattr(row, field)
-        if at is None:
-            return NOTHING
-        date, _, time = utc_seconds(at).partition(" ")
-        return format_html('<span class="gw-whole">{}</span> <span class="gw-whole">{}</span>', date, time)
-
-    moment.__name__ = field
-    return moment
 
 
 def utc_exact(at: datetime) -> str:

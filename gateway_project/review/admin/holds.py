@@ -12,10 +12,11 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from gateway_project.admin_pages.guarded import GuardedAdmin
+from gateway_project.admin_pages.times import NOTHING, utc_column
 from gateway_project.conf import gateway_settings
 from gateway_project.ids import parse_run_id
 from gateway_project.review.admin.columns import two_lines
-from gateway_project.review.admin.display import NOTHING, badge, run_link, utc_column
+from gateway_project.review.admin.display import badge, run_link
 from gateway_project.review.visibility import of_visible_runs, sees_all_runs, visible_runs
 from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run

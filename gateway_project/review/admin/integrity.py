@@ -5,9 +5,9 @@ from django.db import connections
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from gateway_project.admin_pages.times import utc_seconds
 from gateway_project.conf import gateway_settings
 from gateway_project.review import verified
-from gateway_project.review.admin.display import utc_seconds
 from gateway_project.review.admin.verifications import found
 from gateway_project.runs.models import Run
 from gateway_project.runs.seals.check import check_run

@@ -15,10 +15,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
 from gateway_project import clock
+from gateway_project.admin_pages.times import NOTHING
 from gateway_project.conf import gateway_settings
 from gateway_project.review.admin import columns
 from gateway_project.review.admin.charts import Chart, stacked
-from gateway_project.review.admin.display import NOTHING
 from gateway_project.review.admin.live import LIVE_SCRIPT, unless_unchanged
 from gateway_project.review.admin.ranges import RANGES, Range, RangeForm, chosen
 from gateway_project.review.admin.read_only import ReadOnlyAdmin

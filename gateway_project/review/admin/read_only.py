@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from gateway_project.admin_pages.guarded import GuardedAdmin
-from gateway_project.review.admin.display import NOTHING
+from gateway_project.admin_pages.times import NOTHING
 
 
 class ReadOnlyAdmin(GuardedAdmin):

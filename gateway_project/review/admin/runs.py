@@ -19,13 +19,14 @@ from django.utils.safestring import SafeString
 
 from gateway_project import clock
 from gateway_project.admin_pages.bounded import BoundedPaginator
+from gateway_project.admin_pages.times import NOTHING
 from gateway_project.ids import chat_completion_id, response_id
 from gateway_project.review.access import Onlooker, filter_of, note_look
 from gateway_project.review.admin import columns, holds, integrity
 from gateway_project.review.admin.accesses import VIEW_ACCESSES, latest_look, looked_at_by
 from gateway_project.review.admin.cancel import CancellingAdmin
 from gateway_project.review.admin.content import ContentAdmin
-from gateway_project.review.admin.display import NOTHING, WORD_BREAK, run_link
+from gateway_project.review.admin.display import WORD_BREAK, run_link
 from gateway_project.review.admin.export import ExportingAdmin
 from gateway_project.review.admin.filters import RUN_FILTERS
 from gateway_project.review.admin.live import LIVE_SCRIPT, unless_unchanged

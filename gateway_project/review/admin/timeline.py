@@ -8,7 +8,7 @@ from gateway_project import clock
 from gateway_project.review.admin.columns import agent_and_model, endpoint, stopping_time
 from gateway_project.review.admin.display import OUTCOME_TONES, STATUS_TONES, Tone, duration, exact_ms, utc_exact
 from gateway_project.runs.models import Run, RunNote
-from gateway_project.runs.vocabulary import AbortOutcome, AbortPhase, NoteKind, RunStatus
+from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, AbortPhase, NoteKind, RunStatus
 
 WIDTH = 1000
 _LEAST_WIDTH = 6
@@ -86,7 +86,8 @@ def _moments(run: Run, notes: Iterable[RunNote]) -> Iterable[Moment]:
     if run.abort_requested_at:
         who = f"by {run.abort_requested_by}" if run.abort_requested_by else ""
         why = f"“{run.abort_reason}”" if run.abort_reason else ""
-        title = f"Abort asked: {run.get_abort_cause_display()}"
+        is_found = run.abort_cause == AbortCause.WORKER_LOST  # by others: nobody asked
+        title = "Its worker was found lost" if is_found else f"Abort asked: {run.get_abort_cause_display()}"
         yield moment(run.abort_requested_at, title, run.get_abort_phase_display(), who, why, tone="warn")
     if run.settled_at:
         later = (

@@ -9,8 +9,9 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from gateway_project.admin_pages.times import NOTHING, utc_column, utc_seconds
 from gateway_project.conf import gateway_settings
-from gateway_project.review.admin.display import NOTHING, badge, utc_column, utc_seconds
+from gateway_project.review.admin.display import badge
 from gateway_project.review.admin.read_only import ReadOnlyAdmin
 from gateway_project.review.visibility import sees_all_runs
 from gateway_project.runs.models import Verification

@@ -12,6 +12,7 @@ from gateway_project import clock
 from gateway_project.review.paging import Position
 from gateway_project.review.questions import QUESTIONS, SEARCHED, Choice
 from gateway_project.runs.models import Run
+from gateway_project.runs.record import text_limits
 
 MOST_LISTED = 200
 
@@ -149,7 +150,13 @@ class ExportQuery(RunFilters):
 class Reason(serializers.Serializer[Any]):
     """Why."""
 
-    reason = TextField(required=False, default="", allow_blank=True, help_text="It stays in the record.")
+    reason = TextField(
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=text_limits(Run)["abort_reason"],
+        help_text="It stays in the record.",
+    )
 
 
 class ErrorBody(serializers.Serializer[Any]):

@@ -110,9 +110,11 @@ class OperatorView(APIView):
             known: Mapping[str, Any] = {}
         else:
             known = self.operation.query().fields
-        for name in given:
+        for name, values in self.request.GET.lists():
             if name not in known:
                 raise ValidationError({name: ["There is no such parameter."]})
+            if len(values) > 1:
+                raise ValidationError({name: ["It may be given once."]})
         return {} if self.operation.query is None else _valid(self.operation.query, given)
 
     def body(self) -> dict[str, Any]:

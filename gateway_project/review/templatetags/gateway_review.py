@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from django import template
 
-from gateway_project.review.admin.display import duration, utc_seconds
+from gateway_project.admin_pages.times import utc_seconds
+from gateway_project.review.admin.display import duration
 
 register = template.Library()
 register.filter(utc_seconds)  # Django's `date` writes the time of the zone that the shop has set.
