@@ -1,5 +1,6 @@
 """System checks: a wrong setting is told at the start, with what may have been meant."""
 
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -56,8 +57,8 @@ def _check_paths(found: conf.GatewaySettings) -> Iterator[CheckMessage]:
         found.AUTHENTICATION,
         "GATEWAY['AUTHENTICATION']",
         "gateway.E005",
-        needed="class with an async method 'authenticate'",
-        fits=lambda adapter: isinstance(adapter, type) and iscoroutinefunction(getattr(adapter, "authenticate", None)),
+        needed="class that is made without arguments and has an async method 'authenticate'",
+        fits=_is_adapter,
     )
     yield from check_paths(found.CONTENT_REDACTION, "GATEWAY['CONTENT_REDACTION']", "gateway.E008", needed="function")
     yield from check_paths(
@@ -67,6 +68,16 @@ def _check_paths(found: conf.GatewaySettings) -> Iterator[CheckMessage]:
         needed="BackgroundBackend class",
         fits=is_class_of(BackgroundBackend),
     )
+
+
+def _is_adapter(found: Any) -> bool:
+    if not isinstance(found, type) or not iscoroutinefunction(getattr(found, "authenticate", None)):
+        return False
+    try:
+        inspect.signature(found).bind()
+    except TypeError:
+        return False
+    return True
 
 
 def _check_apps() -> Iterable[CheckMessage]:

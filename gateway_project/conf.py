@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -263,6 +264,7 @@ def read(raw: Any) -> tuple[GatewaySettings | None, list[Problem]]:
         _check_networks(reader, whole)
         _check_origins(reader, whole)
         _check_retention(reader, whole)
+        _check_spill(reader, whole)
     return (None if reader.problems else whole), reader.problems
 
 
@@ -341,6 +343,13 @@ def _check_retention(reader: _Reader, whole: GatewaySettings) -> None:
         reader.complain(
             where, f"must be at most {_MOST_DAYS}.", "To keep responses for good, do not run purgeresponses."
         )
+
+
+def _check_spill(reader: _Reader, whole: GatewaySettings) -> None:
+    """From another folder a process would look for what it kept in another place."""
+    text = whole.SPILL_DIR
+    if text is not None and (not Path(text).is_absolute() or Path(text).is_file()):
+        reader.complain("GATEWAY['SPILL_DIR']", f"{text!r} is not the absolute path of a folder.")
 
 
 def parse_network(text: str) -> Network:

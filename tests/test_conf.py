@@ -65,6 +65,9 @@ WRONG: list[tuple[Any, str, str | None]] = [
     ({"INPUTS": {"IMAGE_TYPES": ["png"]}}, "'png' is no media type", None),
     ({"INPUTS": {"PART_BYTES": 2, "TOTAL_BYTES": 1}}, "must not be more than 'TOTAL_BYTES'", None),
     ({"GRACE_SECONDS": None}, "must not be None", None),
+    ({"SPILL_DIR": ""}, "'' is not the absolute path of a folder.", None),
+    ({"SPILL_DIR": "spill"}, "'spill' is not the absolute path of a folder.", None),
+    ({"SPILL_DIR": __file__}, "is not the absolute path of a folder.", None),
     ({"CORS_ORIGINS": "https://x"}, "must be a list of strings", None),
     ({"CORS_ORIGINS": ["*", "https://x.example/"]}, "'https://x.example/' is no origin.", "without a path or a slash"),
     ({"CORS_ORIGINS": ["x.example"]}, "'x.example' is no origin.", None),
@@ -76,6 +79,16 @@ WRONG: list[tuple[Any, str, str | None]] = [
     ({"DEFAULT_AGENT": 1}, "must be a string", None),
     ({"MODELS": ["a"]}, "must be a dict", None),
 ]
+
+
+class Needy:
+    """An adapter that nobody can make."""
+
+    def __init__(self, secret: str) -> None:
+        """Keep it."""
+
+    async def authenticate(self, scope: Any) -> None:
+        """Know nobody."""
 
 
 class Sync:
@@ -149,13 +162,22 @@ def test_the_system_check_tells_them_too() -> None:
         ({"BACKGROUND": "nowhere.Nothing"}, "gateway.E009", "cannot import 'nowhere.Nothing'"),
         ({"BACKGROUND": "os.sep"}, "gateway.E009", "'os.sep' is no BackgroundBackend class."),
         ({"AGENTS": {"a": {"BACKEND": "os.sep"}}}, "gateway.E004", "'os.sep' is no Agent class."),
-        ({"AUTHENTICATION": ["os.sep"]}, "gateway.E005", "'os.sep' is no class with an async method 'authenticate'."),
-        ({"AUTHENTICATION": ["pathlib.Path"]}, "gateway.E005", "is no class with an async method 'authenticate'."),
+        (
+            {"AUTHENTICATION": ["os.sep"]},
+            "gateway.E005",
+            "'os.sep' is no class that is made without arguments and has an async method 'authenticate'.",
+        ),
+        (
+            {"AUTHENTICATION": ["pathlib.Path"]},
+            "gateway.E005",
+            "is no class that is made without arguments and has an async method 'authenticate'.",
+        ),
         (
             {"AUTHENTICATION": ["tests.test_conf.Sync"]},
             "gateway.E005",
-            "is no class with an async method 'authenticate'.",
+            "is no class that is made without arguments and has an async method 'authenticate'.",
         ),
+        ({"AUTHENTICATION": ["tests.test_conf.Needy"]}, "gateway.E005", "is no class that is made without arguments"),
         ({"CONTENT_REDACTION": ["os.sep"]}, "gateway.E008", "'os.sep' is no function."),
         ({"RUN_VISIBILITY": "os.sep"}, "gateway.E007", "'os.sep' is no function."),
         ({"API": {"THROTTLES": ["os.sep"]}}, "gateway.E007", "'os.sep' is no class."),
