@@ -11,6 +11,7 @@ from gateway_project.transport.schema import RunContext, RunRequest
 
 from .context import parse_response_id, recall
 from .conversation import ConversationRequest, ResponseContext
+from .encoder import PARAMETER_NAMES
 from .memory import Remembered
 from .models import StoredStatus
 from .resource import ResponseResource
@@ -21,7 +22,7 @@ from .store import ResponseRecord
 class ContinuingIntake(Intake):
     """A request that may continue an earlier response."""
 
-    parameter_names: ClassVar = {"response_format": "text.format", "logprobs": "include"}
+    parameter_names: ClassVar = PARAMETER_NAMES
 
     remembered: Remembered | None = None
     """A response that the connection has in mind, stored or not."""

@@ -11,7 +11,7 @@ from gateway_project.transport.errors import error_of
 from gateway_project.transport.keeper import Keeper
 from gateway_project.transport.socket import Socket, error_frame
 
-from .encoder import ResponseBuilder
+from .encoder import PARAMETER_NAMES, ResponseBuilder
 from .output import WireEvent
 
 
@@ -93,7 +93,7 @@ class SocketOutlet:
 
     async def _fail(self, error: AgentError) -> bool:
         self.stats.http_status = error.status
-        await self._send([error_frame(error)])
+        await self._send([error_frame(error, PARAMETER_NAMES)])
         return await self._socket.flush()
 
     def _opening(self) -> list[WireEvent]:

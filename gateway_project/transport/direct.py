@@ -134,7 +134,9 @@ class DirectOutlet:
     async def _send_error(self, result: RunResult) -> bool:
         assert not isinstance(result, Completed)
         error = error_of(result)
-        return await self._reply(error.status, sse.dumps(envelope(error)), error_headers(error))
+        return await self._reply(
+            error.status, sse.dumps(envelope(error, self._encoder.parameter_names)), error_headers(error)
+        )
 
     def _last_frames(self, result: RunResult) -> bytes:
         assert isinstance(self._encoder, StreamEncoder)

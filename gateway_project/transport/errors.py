@@ -6,6 +6,8 @@ The envelope has the four keys of both protocols: ``{"error": {"message", "type"
 import logging
 import math
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypedDict, assert_never
 
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
@@ -203,9 +205,13 @@ _TOLD_CHARACTERS = 1000
 """An error may quote what was sent, which may be megabytes."""
 
 
-def envelope(error: AgentError) -> ErrorEnvelope:
-    """The JSON body for `error`."""
-    param = None if error.param is None else _told(error.param)
+def envelope(error: AgentError, names: Mapping[str, str] = MappingProxyType({})) -> ErrorEnvelope:
+    """The JSON body for `error`.
+
+    Args:
+        names: an endpoint's own, by those that an agent or its upstream has for the same parameters.
+    """
+    param = None if error.param is None else _told(names.get(error.param, error.param))
     return {"error": {"message": _told(error.message), "type": error.type, "param": param, "code": error.code}}
 
 

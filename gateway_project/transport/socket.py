@@ -1,6 +1,7 @@
 """One WebSocket, from the server's side: accepted or refused, written to, closed."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from gateway_project.agents.errors import AgentError
@@ -85,6 +86,6 @@ class Socket(Line):
             raise ConnectionError("the client is gone")
 
 
-def error_frame(error: AgentError) -> dict[str, Any]:
-    """``WebSocketErrorEvent`` of Open Responses."""
-    return {"type": "error", "status": error.status, **envelope(error)}
+def error_frame(error: AgentError, names: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """``WebSocketErrorEvent`` of Open Responses. `names` as in `envelope`."""
+    return {"type": "error", "status": error.status, **envelope(error, names)}

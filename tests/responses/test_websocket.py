@@ -131,6 +131,12 @@ async def test_a_failure_is_an_error_frame_only_where_no_event_came_before(resul
     assert begun.frames[-1]["type"] == "response.failed"
 
 
+async def test_an_error_names_the_parameter_as_responses_do() -> None:
+    line = Line()
+    await outlet_to(line).end(Failed(AgentError("no", param="response_format", status=400), USAGE))
+    assert line.frames[0]["error"]["param"] == "text.format"
+
+
 async def test_an_answer_that_cannot_be_told_is_told_as_such_and_fails() -> None:
     line = Line()
     outlet = outlet_to(line)

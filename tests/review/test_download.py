@@ -69,6 +69,7 @@ def test_an_export_of_the_list_has_its_time_range_too(admin_client: Client, make
         ("question=unresponsiv", "There is no such question: 'unresponsiv'."),
         ("period=25h", "There is no such period: '25h'."),
         ("status=faild", "There is no such status: 'faild'."),
+        ("status=%00", "There is no such status: '\\x00'."),
         ("streaming=maybe", "There is no such streaming: 'maybe'."),
     ],
 )

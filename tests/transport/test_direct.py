@@ -1,8 +1,9 @@
 """The direct outlet: statuses before the first byte, heartbeats in silence, one last word, one writer at a time."""
 
 import asyncio
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -220,3 +221,13 @@ async def test_an_answer_that_cannot_be_encoded_is_told_to_the_client(started: b
     assert b'"code":"internal_error"' in server.body
     assert server.body.endswith(sse.DONE) is started
     assert server.is_complete
+
+
+async def test_an_error_names_the_endpoints_own_parameter() -> None:
+    class Renaming(Whole):
+        parameter_names: ClassVar = {"response_format": "text.format"}
+
+    for param, told in (("response_format", "text.format"), ("tools", "tools")):
+        server, outlet = make(Renaming())
+        await outlet.end(Failed(AgentError("no", param=param, status=400), USAGE))
+        assert (server.status, json.loads(server.body)["error"]["param"]) == (400, told)
