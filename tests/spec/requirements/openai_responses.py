@@ -30,6 +30,11 @@ REQUIREMENTS = (
         "Responses to all others.",
     ),
     Rule(
+        "TextResponseFormatJsonSchema.description",
+        "Null where the request gave none.",
+        "Open Responses requires the key, OpenAI's file leaves it out or wants a string. Official clients take both.",
+    ),
+    Rule(
         "Response.usage",
         "Null before the end, as Open Responses wants it.",
         "OpenAI leaves the key out; Open Responses requires it. Official clients take both.",
