@@ -19,7 +19,7 @@ def utc_seconds(at: datetime) -> str:
 def utc_column(field: str, description: str) -> Callable[[Any], SafeString | str]:
     """A column or field that shows a time to the second, and says that it is UTC."""
 
-    @admin.display(description=f"{description} (UTC)")
+    @admin.display(description=f"{description} (UTC)", ordering=field)
     def moment(row: Any) -> SafeString | str:
         at = getattr(row, field)
         if at is None:

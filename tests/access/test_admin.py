@@ -224,3 +224,11 @@ def test_names_are_escaped(admin_client: Client) -> None:
     ]
     for page in pages:
         assert evil not in page.content.decode()
+
+
+def test_the_list_is_sorted_by_time_as_well(admin_client: Client) -> None:
+    for name, hours in (("a", 2), ("b", 3), ("c", 1)):
+        APIKey.objects.create_key(name, expires_at=clock.now() + timedelta(hours=hours))
+    page = admin_client.get("/admin/gateway_access/apikey/?o=-6")
+    assert [key.name for key in page.context["cl"].result_list] == ["b", "a", "c"]
+    assert "(UTC)" in page.content.decode()
