@@ -21,6 +21,7 @@ from django.db import OperationalError
 
 from gateway_project import clock
 from gateway_project.runs.journal import (
+    CallAgent,
     Change,
     CloseRun,
     InsertRun,
@@ -119,7 +120,9 @@ async def test_new_runs_are_accepted_where_so_configured(make: Make) -> None:
     journal.away = True
     record = make_record(status=RunStatus.QUEUED)
     await journal.write(InsertRun(record), within=5)
-    assert await journal.write(StartRun(replace(record, status=RunStatus.RUNNING)), within=5) is True
+    started = replace(record, status=RunStatus.RUNNING, started_at=None)
+    assert await journal.write(StartRun(started), within=5) is True
+    assert await journal.write(CallAgent(replace(started, started_at=clock.now())), within=5) is True
     await journal.write(CloseRun(ended(record)), within=5)
     journal.away = False
     await settle(journal)
