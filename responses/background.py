@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project import clock
@@ -55,7 +56,7 @@ async def hand_over(run: RunRecord, response: ResponseRecord) -> None:
         await backend.submit(run)
     except AgentError:
         raise  # Whoever was to start it has closed it.
-    except JournalUnavailable:
+    except (JournalUnavailable, DatabaseError):  # away, or it refuses what the journal has logged
         _close(supervisor, run, DatabaseAway())
         raise DatabaseAway from None
     except BaseException:

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from django.db import ProgrammingError
 
 from gateway_project import clock
 from gateway_project.execution.background import BackgroundBackend
@@ -75,7 +76,12 @@ def check_closed(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "told"), [(JournalUnavailable("away"), DatabaseAway), (RuntimeError("broken"), RuntimeError)]
+    ("failure", "told"),
+    [
+        (JournalUnavailable("away"), DatabaseAway),
+        (ProgrammingError("refused"), DatabaseAway),
+        (RuntimeError("broken"), RuntimeError),
+    ],
 )
 async def test_one_that_cannot_be_handed_over_has_its_end(
     host: Host, failure: Exception, told: type[Exception], monkeypatch: pytest.MonkeyPatch
