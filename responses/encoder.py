@@ -40,17 +40,6 @@ from .output import (
 )
 from .resource import Resource, ResponseResource
 
-PARAMETER_NAMES = {
-    "response_format": "text.format",
-    "logprobs": "include",
-    "max_tokens": "max_output_tokens",
-    "max_completion_tokens": "max_output_tokens",
-    "reasoning_effort": "reasoning.effort",
-    "verbosity": "text.verbosity",
-    "messages": "input",
-}
-"""This protocol's names for parameters of Chat Completions, in which agents and their upstreams think."""
-
 INCOMPLETE_REASONS: dict[FinishReason, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """The finish reasons that leave a response incomplete, and what it calls them."""
 
@@ -224,8 +213,6 @@ class ResponseBuilder:
 class ResponseStreamEncoder(StreamEncoder):
     """Named events, ``sequence_number`` from 0 without a gap, then ``[DONE]``."""
 
-    parameter_names = PARAMETER_NAMES
-
     def __init__(self, resource: ResponseResource, dialect: Dialect = Dialect.OPEN_RESPONSES) -> None:
         self.builder = ResponseBuilder(resource, dialect)
         self._part: Part | None = None
@@ -273,8 +260,6 @@ class ResponseStreamEncoder(StreamEncoder):
 
 class ResponseBodyEncoder(BodyEncoder):
     """The object that a stream would have ended with."""
-
-    parameter_names = PARAMETER_NAMES
 
     def __init__(self, resource: ResponseResource) -> None:
         self.builder = ResponseBuilder(resource)

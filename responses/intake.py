@@ -11,7 +11,6 @@ from gateway_project.transport.schema import RunContext, RunRequest
 
 from .context import parse_response_id, recall
 from .conversation import ConversationRequest, ResponseContext
-from .encoder import PARAMETER_NAMES
 from .memory import Remembered
 from .models import StoredStatus
 from .resource import ResponseResource
@@ -22,7 +21,16 @@ from .store import ResponseRecord
 class ContinuingIntake(Intake):
     """A request that may continue an earlier response."""
 
-    parameter_names: ClassVar = PARAMETER_NAMES
+    parameter_names: ClassVar = {
+        "response_format": "text.format",
+        "logprobs": "include",
+        "max_tokens": "max_output_tokens",
+        "max_completion_tokens": "max_output_tokens",
+        "reasoning_effort": "reasoning.effort",
+        "verbosity": "text.verbosity",
+        "messages": "input",
+    }
+    """For those of Chat Completions, in which agents and their upstreams think."""
 
     remembered: Remembered | None = None
     """A response that the connection has in mind, stored or not."""

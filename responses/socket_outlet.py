@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
@@ -11,7 +12,7 @@ from gateway_project.transport.errors import error_of
 from gateway_project.transport.keeper import Keeper
 from gateway_project.transport.socket import Socket, error_frame
 
-from .encoder import PARAMETER_NAMES, ResponseBuilder
+from .encoder import ResponseBuilder
 from .output import WireEvent
 
 
@@ -21,10 +22,17 @@ class SocketOutlet:
     Args:
         keeper: keeps the answer too.
         marks: what every frame has besides its event.
+        parameter_names: the endpoint's own, as in `envelope`.
     """
 
     def __init__(
-        self, socket: Socket, builder: ResponseBuilder, keeper: Keeper | None, *, marks: Mapping[str, Any] | None = None
+        self,
+        socket: Socket,
+        builder: ResponseBuilder,
+        keeper: Keeper | None,
+        *,
+        marks: Mapping[str, Any] = MappingProxyType({}),
+        parameter_names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.stats = OutletStats()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -32,7 +40,8 @@ class SocketOutlet:
         self._socket = socket
         self._builder = builder
         self._keeper = keeper
-        self._marks = marks or {}
+        self._marks = marks
+        self._parameter_names = parameter_names
         self._sent_before = socket.bytes_sent
         self._events = 0
         self._opened = False
@@ -93,7 +102,7 @@ class SocketOutlet:
 
     async def _fail(self, error: AgentError) -> bool:
         self.stats.http_status = error.status
-        await self._send([error_frame(error, PARAMETER_NAMES)])
+        await self._send([error_frame(error, self._parameter_names)])
         return await self._socket.flush()
 
     def _opening(self) -> list[WireEvent]:

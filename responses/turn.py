@@ -118,7 +118,9 @@ class Turn(ResponseIntake):
         keeper = None
         if stores(work.request):
             keeper = AnswerKeeper(supervisor, self._builder, self._stored(work, StoredStatus.COMPLETED))
-        self._outlet = SocketOutlet(socket, self._builder, keeper, marks=self._lane)
+        self._outlet = SocketOutlet(
+            socket, self._builder, keeper, marks=self._lane, parameter_names=self.parameter_names
+        )
         self.run = supervisor.start(work.record, work.asked, work.agent, self._outlet)
 
     def _check_transport(self) -> None:

@@ -1,8 +1,9 @@
 """The direct outlet: what a run says goes through the endpoint's encoder to the client that waits for it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 
 from gateway_project.agents.errors import AgentMisbehaved
 from gateway_project.agents.events import AgentEvent
@@ -23,6 +24,7 @@ class DirectOutlet:
     Args:
         heartbeat_seconds: how long a stream may be silent before a comment is sent; 0 sends none.
         keeper: keeps the answer too. One that keeps the stream is written to when the client is gone as well.
+        parameter_names: the endpoint's own, as in `envelope`.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class DirectOutlet:
         *,
         heartbeat_seconds: float,
         keeper: Keeper | None = None,
+        parameter_names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.stats = OutletStats()
         self._events = 0
         self._connection = connection
         self._encoder = encoder
         self._keeper = keeper
+        self._parameter_names = parameter_names
         self._opened = False
         self._heartbeat_seconds = heartbeat_seconds if isinstance(encoder, StreamEncoder) else 0
         self._heartbeat: asyncio.TimerHandle | None = None
@@ -134,9 +138,7 @@ class DirectOutlet:
     async def _send_error(self, result: RunResult) -> bool:
         assert not isinstance(result, Completed)
         error = error_of(result)
-        return await self._reply(
-            error.status, sse.dumps(envelope(error, self._encoder.parameter_names)), error_headers(error)
-        )
+        return await self._reply(error.status, sse.dumps(envelope(error, self._parameter_names)), error_headers(error))
 
     def _last_frames(self, result: RunResult) -> bytes:
         assert isinstance(self._encoder, StreamEncoder)

@@ -1,8 +1,7 @@
 """What an endpoint says of its wire: events in, bytes out, no I/O."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
 
 from gateway_project.agents.errors import AgentError
 from gateway_project.agents.events import AgentEvent
@@ -11,14 +10,7 @@ from gateway_project.transport import sse
 from gateway_project.transport.errors import envelope
 
 
-class WireEncoder:
-    """What both kinds have in common."""
-
-    parameter_names: ClassVar[Mapping[str, str]] = {}
-    """What the endpoint calls parameters that agents and their upstreams call otherwise."""
-
-
-class StreamEncoder(WireEncoder, ABC):
+class StreamEncoder(ABC):
     """Turns a run into a stream of server-sent events."""
 
     @abstractmethod
@@ -42,7 +34,7 @@ class StreamEncoder(WireEncoder, ABC):
         return sse.data_event(envelope(error)) + sse.DONE
 
 
-class BodyEncoder(WireEncoder, ABC):
+class BodyEncoder(ABC):
     """Turns a run into one JSON body."""
 
     @abstractmethod

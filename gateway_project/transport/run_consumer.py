@@ -109,7 +109,13 @@ class RunConsumer(Intake, GatewayConsumer):
         """Where the run's events go: to the client that waits for them."""
         encoder = self.encoder(work.request, work.context)
         heartbeat = gateway_settings().HEARTBEAT_SECONDS
-        return DirectOutlet(self.connection, encoder, heartbeat_seconds=heartbeat, keeper=self.keeper(work, encoder))
+        return DirectOutlet(
+            self.connection,
+            encoder,
+            heartbeat_seconds=heartbeat,
+            keeper=self.keeper(work, encoder),
+            parameter_names=self.parameter_names,
+        )
 
     def keeper(self, work: Work, encoder: Encoder) -> Keeper | None:
         """What keeps the answer beside the client. Nobody, unless the endpoint has stored answers."""

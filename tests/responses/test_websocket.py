@@ -15,6 +15,7 @@ from gateway_project.runs.vocabulary import AbortCause
 from gateway_project.transport.socket import Socket, error_frame
 from gateway_project.transport.socket_consumer import with_key_of_subprotocol
 from responses.encoder import ResponseBuilder
+from responses.intake import ResponseIntake
 from responses.memory import remember
 from responses.resource import ResponseResource
 from responses.schema import ResponseRequest
@@ -82,7 +83,8 @@ class Keeper:
 def outlet_to(line: Line, *, stall_seconds: float | None = None, keeper: Keeper | None = None) -> SocketOutlet:
     request = ResponseRequest.parse({"model": "scripted/echo", "input": "x"})
     builder = ResponseBuilder(ResponseResource(request, ids.new_run_id(), 1))
-    return SocketOutlet(Socket(line.send, stall_seconds=stall_seconds, server=line), builder, keeper)
+    socket = Socket(line.send, stall_seconds=stall_seconds, server=line)
+    return SocketOutlet(socket, builder, keeper, parameter_names=ResponseIntake.parameter_names)
 
 
 async def test_every_event_is_one_frame() -> None:

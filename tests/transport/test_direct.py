@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -224,10 +224,9 @@ async def test_an_answer_that_cannot_be_encoded_is_told_to_the_client(started: b
 
 
 async def test_an_error_names_the_endpoints_own_parameter() -> None:
-    class Renaming(Whole):
-        parameter_names: ClassVar = {"response_format": "text.format"}
-
+    names = {"response_format": "text.format"}
     for param, told in (("response_format", "text.format"), ("tools", "tools")):
-        server, outlet = make(Renaming())
+        server = Server()
+        outlet = DirectOutlet(Connection(server.send), Whole(), heartbeat_seconds=0, parameter_names=names)
         await outlet.end(Failed(AgentError("no", param=param, status=400), USAGE))
         assert (server.status, json.loads(server.body)["error"]["param"]) == (400, told)

@@ -1,7 +1,7 @@
 """What all views of the API have in common. Each says what it takes and gives in `operations`."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -105,17 +105,11 @@ class OperatorView(APIView):
             ValidationError: for a wrong value, and for a parameter that is none.
         """
         assert self.operation is not None
-        given = self.request.GET.dict()
-        if self.operation.query is None:
-            known: Mapping[str, Any] = {}
-        else:
-            known = self.operation.query().fields
+        _refuse_unknown(self.request.GET, self.operation.query, "parameter")
         for name, values in self.request.GET.lists():
-            if name not in known:
-                raise ValidationError({name: ["There is no such parameter."]})
             if len(values) > 1:
                 raise ValidationError({name: ["It may be given once."]})
-        return {} if self.operation.query is None else _valid(self.operation.query, given)
+        return {} if self.operation.query is None else _valid(self.operation.query, self.request.GET.dict())
 
     def body(self) -> dict[str, Any]:
         """The body, as the operation wants it; an empty one is an empty object. A misspelt limit must not be none.
@@ -140,9 +134,7 @@ class OperatorView(APIView):
         except (ValueError, RecursionError):
             raise ParseError("The body must be a JSON object.") from None
         if isinstance(given, dict):
-            for name in given:
-                if name not in self.operation.body().fields:
-                    raise ValidationError({name: ["There is no such field."]})
+            _refuse_unknown(given, self.operation.body, "field")
         return _valid(self.operation.body, given)
 
 
@@ -153,6 +145,13 @@ def django_request(request: Request | HttpRequest) -> HttpRequest:
 
 def _made(paths: tuple[str, ...], key: str) -> list[Any]:
     return [import_dotted(path, f"GATEWAY['API'][{key!r}]")() for path in paths]
+
+
+def _refuse_unknown(given: Iterable[str], shape: Shape | None, thing: str) -> None:
+    known = () if shape is None else shape().fields
+    for name in given:
+        if name not in known:
+            raise ValidationError({name: [f"There is no such {thing}."]})
 
 
 def _valid(shape: Shape, given: Any) -> dict[str, Any]:

@@ -256,7 +256,7 @@ class Journal:
             try:
                 return self._commit(changes, live=live)
             except OperationalError as error:
-                state = getattr(error.__cause__, "sqlstate", None) or ""
+                state = _sqlstate(error)
                 if not state.startswith(_IN_THE_WAY):
                     raise
                 logger.warning("journal.tried_again", extra={"sqlstate": state})
@@ -267,7 +267,7 @@ class Journal:
         try:
             return self._commit_at_once(changes, live=live)
         except InternalError as error:
-            if getattr(error.__cause__, "sqlstate", None) in _NOT_NOW:
+            if _sqlstate(error) in _NOT_NOW:
                 raise OperationalError(*error.args) from error.__cause__
             raise
 
@@ -302,7 +302,7 @@ class Journal:
             return None, error
         if bare != change:
             return self._write([bare])[0]
-        if isinstance(error, ProgrammingError) and getattr(error.__cause__, "sqlstate", None) is not None:
+        if isinstance(error, ProgrammingError) and _sqlstate(error):
             # Nothing in it is at fault: a table, a column or a permission is missing. An end waits for it.
             raise OperationalError(str(error).partition("\n")[0]) from error.__cause__
         return None, error
@@ -363,6 +363,11 @@ class Journal:
         if not self.available:
             self.available = True
             logger.info("journal.recovered")
+
+
+def _sqlstate(error: Exception) -> str:
+    """What PostgreSQL itself says is wrong; nothing where a driver says it, or SQLite."""
+    return getattr(error.__cause__, "sqlstate", None) or ""
 
 
 def _log_refused(change: Change, error: Exception) -> None:
