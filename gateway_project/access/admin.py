@@ -89,8 +89,10 @@ def state(key: APIKey) -> SafeString:
     return format_html('<span class="gw-key-state gw-key-{}">{}</span>', kind, text)
 
 
-_CREATED, _USED = utc_column("created_at", "created"), utc_column("last_used_at", "last used")
-_EXPIRES, _REVOKED = utc_column("expires_at", "expires"), utc_column("revoked_at", "revoked")
+_CREATED = utc_column("created_at", "created", is_sortable=True)
+_EXPIRES = utc_column("expires_at", "expires", is_sortable=True)
+_USED = utc_column("last_used_at", "last used", is_sortable=True)
+_REVOKED = utc_column("revoked_at", "revoked")
 
 # The stubs know field names only; Django takes functions too.
 _COLUMNS: Any = ("name", state, shown_prefix, agents, _CREATED, _EXPIRES, _USED)

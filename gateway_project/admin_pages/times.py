@@ -16,10 +16,14 @@ def utc_seconds(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def utc_column(field: str, description: str) -> Callable[[Any], SafeString | str]:
-    """A column or field that shows a time to the second, and says that it is UTC."""
+def utc_column(field: str, description: str, *, is_sortable: bool = False) -> Callable[[Any], SafeString | str]:
+    """A column or field that shows a time to the second, and says that it is UTC.
 
-    @admin.display(description=f"{description} (UTC)", ordering=field)
+    Args:
+        is_sortable: for short lists. An address can sort by such a column whatever the list's ``sortable_by`` says.
+    """
+
+    @admin.display(description=f"{description} (UTC)", ordering=field if is_sortable else None)
     def moment(row: Any) -> SafeString | str:
         at = getattr(row, field)
         if at is None:
