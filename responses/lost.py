@@ -13,6 +13,7 @@ from gateway_project.transport import sse
 from gateway_project.transport.errors import DatabaseAway
 
 from .models import StoredFrames, StoredResponse, StoredStatus
+from .replay import kept_events, output_after
 from .store import EndRecord, EndResponse, read
 
 LOST = {"code": "server_error", "message": "The process that worked on this response was lost."}
@@ -45,7 +46,8 @@ def _lost_end(response_id: uuid.UUID) -> EndRecord | None:
     response = StoredResponse.objects.using(alias).filter(pk=response_id).first() if run else None
     if response is None or not response.is_open:
         return None
-    body: dict[str, Any] = json.loads(response.body) | {"status": "failed", "error": LOST}
+    output = output_after(kept_events(response_id, alias))  # What followers have heard stands in the object, too.
+    body: dict[str, Any] = json.loads(response.body) | {"status": "failed", "error": LOST, "output": output}
     number = _next_number(response_id, alias)
     event = {"type": "response.failed", "sequence_number": number, "response": body}
     return EndRecord(

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from hypothesis import strategies as st
+
 from gateway_project import ids
 from gateway_project.agents.errors import AgentError
 from gateway_project.agents.events import (
@@ -144,3 +146,29 @@ def body_of(events: Sequence[AgentEvent], result: Completed, **body: Any) -> Eve
         encoder.event(event)
     answer: Event = json.loads(encoder.body(result))
     return answer
+
+
+words = st.text(max_size=3)
+whole_events: st.SearchStrategy[AgentEvent] = st.one_of(
+    st.builds(TextDelta, words, choice=st.sampled_from([0, 0, 1])),
+    st.builds(TextDelta, words, logprobs=st.just((TOKEN,))),
+    st.builds(RefusalDelta, words),
+    st.builds(ReasoningDelta, words, summary=st.booleans()),
+    st.builds(ToolCall, st.just("call_w"), st.just("weather"), words),
+    st.builds(MessagePhase, st.sampled_from(["commentary", "final_answer"])),
+    st.sampled_from([USAGE, ToolActivity("search", "started"), Finish(choice=1)]),
+)
+calls_in_pieces = st.lists(words, max_size=3)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> list[AgentEvent]:
+    """What an agent may say before its `Finish`: anything, but a call's pieces together."""
+    events: list[AgentEvent] = []
+    for index, part in enumerate(draw(st.lists(st.one_of(whole_events, calls_in_pieces), max_size=10))):
+        if isinstance(part, list):
+            events.append(ToolCallDelta(index, call_id=f"call_{index}", name="weather"))
+            events += [ToolCallDelta(index, piece) for piece in part]
+        else:
+            events.append(part)
+    return events

@@ -16,12 +16,10 @@ from gateway_project.agents.errors import AgentMisbehaved
 from gateway_project.agents.events import (
     AgentEvent,
     Finish,
-    MessagePhase,
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
     TokenLogprob,
-    ToolActivity,
     ToolCall,
     ToolCallDelta,
 )
@@ -35,8 +33,8 @@ from tests.responses.scenarios import (
     FAILED,
     FULL_REQUEST,
     SCENARIOS,
-    TOKEN,
     USAGE,
+    answers,
     body_of,
     completed,
     final,
@@ -94,32 +92,6 @@ def test_the_body_is_what_the_stream_ends_with(name: str, monkeypatch: pytest.Mo
     body = body_of(events, result, **FULL_REQUEST)
     assert body == streamed
     assert response_faults(body) == []
-
-
-words = st.text(max_size=3)
-whole_events: st.SearchStrategy[AgentEvent] = st.one_of(
-    st.builds(TextDelta, words, choice=st.sampled_from([0, 0, 1])),
-    st.builds(TextDelta, words, logprobs=st.just((TOKEN,))),
-    st.builds(RefusalDelta, words),
-    st.builds(ReasoningDelta, words, summary=st.booleans()),
-    st.builds(ToolCall, st.just("call_w"), st.just("weather"), words),
-    st.builds(MessagePhase, st.sampled_from(["commentary", "final_answer"])),
-    st.sampled_from([USAGE, ToolActivity("search", "started"), Finish(choice=1)]),
-)
-calls_in_pieces = st.lists(words, max_size=3)
-
-
-@st.composite
-def answers(draw: st.DrawFn) -> list[AgentEvent]:
-    """What an agent may say before its `Finish`: anything, but a call's pieces together."""
-    events: list[AgentEvent] = []
-    for index, part in enumerate(draw(st.lists(st.one_of(whole_events, calls_in_pieces), max_size=10))):
-        if isinstance(part, list):
-            events.append(ToolCallDelta(index, call_id=f"call_{index}", name="weather"))
-            events += [ToolCallDelta(index, piece) for piece in part]
-        else:
-            events.append(part)
-    return events
 
 
 @pytest.mark.compliance("Open Responses", "Items are state machines", "Items are streamable", "sequence_number")

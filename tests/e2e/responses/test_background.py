@@ -194,7 +194,11 @@ def test_when_its_process_dies_it_has_failed(make_gateway: MakeGateway) -> None:
     assert final(other, begun["id"])["error"]["code"] == "server_error"
     events = events_after(other, begun["id"], -1)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
-    assert events[-1]["response"]["output"] == []
+    [message] = events[-1]["response"]["output"]
+    said = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
+    assert message["content"][0]["text"] == said
+    assert said.startswith("alpha bravo")
+    assert final(other, begun["id"])["output"] == [message]
     assert row_of(other, begun["id"])["abort_cause"] == "worker_lost"
 
 

@@ -57,8 +57,8 @@ REQUIREMENTS = (
     Rule("background.store", "A response in the background must be stored."),
     Rule(
         "Response.output after a crash",
-        "Of a response whose process died the final object has no output; its events are all there to be read again.",
-        "What the process had in hand is gone with it: what is kept of a stream are its events.",
+        "A response whose process died holds what its kept events tell, and no usage; the events can be read again.",
+        "What the process had counted is gone with it.",
     ),
     Rule(
         "GET /responses/{response_id}",
