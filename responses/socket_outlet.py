@@ -46,6 +46,7 @@ class SocketOutlet:
         self._events = 0
         self._opened = False
         self._closed = False
+        self._told = False  # all of it is on its way
         self._sending = asyncio.Lock()
 
     def started(self) -> None:
@@ -75,6 +76,10 @@ class SocketOutlet:
         except Exception:
             await self._fail(AgentMisbehaved("The answer could not be sent."))
             raise
+        except asyncio.CancelledError:
+            if not self._told:
+                self._socket.drop()  # The rest of it would never come.
+            raise
         finally:
             self._finish()
 
@@ -98,11 +103,15 @@ class SocketOutlet:
         if self._keeper is not None:
             await self._keeper.finish(b"")
         await self._send(events)
-        return await self._socket.flush()
+        return await self._flush()
 
     async def _fail(self, error: AgentError) -> bool:
         self.stats.http_status = error.status
         await self._send([error_frame(error, self._parameter_names)])
+        return await self._flush()
+
+    async def _flush(self) -> bool:
+        self._told = True
         return await self._socket.flush()
 
     def _opening(self) -> list[WireEvent]:

@@ -33,6 +33,8 @@ class Line:
         self.sent: list[Mapping[str, Any]] = []
         self.reads = asyncio.Event()
         self.reads.set()
+        self.flushes = asyncio.Event()
+        self.flushes.set()
         self.flushed = flushed
         self.is_cut = False
 
@@ -48,6 +50,7 @@ class Line:
         raise AssertionError("the handshake is over")
 
     async def wait_until_flushed(self) -> bool:
+        await self.flushes.wait()
         return self.flushed
 
     def unsent(self) -> int:
@@ -165,6 +168,21 @@ async def test_after_the_last_word_nothing_is_written() -> None:
     assert "b" not in [frame.get("delta") for frame in line.frames]
     assert outlet.over.done()
     assert await outlet.end(COMPLETED) is False
+
+
+@pytest.mark.parametrize("is_handed_over", [True, False])
+async def test_a_last_word_that_is_cancelled_hangs_up_unless_all_of_it_is_on_its_way(is_handed_over: bool) -> None:
+    line = Line()
+    outlet = outlet_to(line)
+    await outlet.write(TextDelta("a"))
+    (line.flushes if is_handed_over else line.reads).clear()
+    ending = asyncio.ensure_future(outlet.end(COMPLETED))
+    await asyncio.sleep(0)
+    ending.cancel()
+    await asyncio.wait([ending])
+    assert ending.cancelled()
+    assert (line.frames[-1]["type"] == "response.completed", line.is_cut) == (is_handed_over, not is_handed_over)
+    assert outlet.over.done()
 
 
 async def test_a_stuck_reader_is_given_up_and_cut() -> None:
