@@ -95,11 +95,11 @@ def _paused_at_rest(gateway: Gateway) -> bool:
 
 
 def test_the_living_are_left_alone(make_gateway: MakeGateway, route: Route) -> None:
-    first, second = make_gateway(LEASE_SECONDS=1), make_gateway(LEASE_SECONDS=1)
+    first, second = make_gateway(LEASE_SECONDS=2.5), make_gateway(LEASE_SECONDS=2.5)
     clients = [Client(gateway.port) for gateway in (first, second)]
     for client in clients:
-        client.send("POST", route.path, key=first.key, body=route.body("scripted/slow-40x100ms", stream=False))
+        client.send("POST", route.path, key=first.key, body=route.body("scripted/slow-60x100ms", stream=False))
     for client in clients:
         reply = client.read_reply()
-        assert len(route.text(reply.json).split()) == 40
+        assert len(route.text(reply.json).split()) == 60
         assert first.store.ended(reply.headers["x-request-id"])["status"] == "completed"
