@@ -10,8 +10,8 @@ from django.db import connections
 from gateway_project import clock
 from gateway_project.access.models import APIKey
 from gateway_project.conf import gateway_settings
-from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run, RunQuerySet
+from gateway_project.runs.retention.models import LegalHold
 from gateway_project.runs.retention.pages import of_principal
 
 API_KEY = "api_key"

@@ -16,9 +16,9 @@ from rest_framework.throttling import BaseThrottle, UserRateThrottle
 from gateway_project import ids
 from gateway_project.access.models import APIKey
 from gateway_project.review.models import AccessRecord
-from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run
 from gateway_project.runs.retention.holds import set_hold
+from gateway_project.runs.retention.models import LegalHold
 from responses.models import StoredResponse
 from tests.review.conftest import MakeRun, MakeUser
 from tests.review.test_content import keep

@@ -7,10 +7,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from gateway_project import ids
-from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run
 from gateway_project.runs.retention import holds
 from gateway_project.runs.retention.holds import UnknownRun, is_held, set_hold
+from gateway_project.runs.retention.models import LegalHold
 from tests.review.conftest import MakeRun, MakeUser
 
 pytestmark = pytest.mark.django_db

@@ -16,8 +16,8 @@ from schemathesis.checks import positive_data_acceptance
 
 from gateway_project import clock
 from gateway_project.access.models import APIKey
-from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run
+from gateway_project.runs.retention.models import LegalHold
 from tests import docs, openapi
 from tests.review.conftest import KINDS, MakeRun
 from tests.review.test_content import keep

@@ -18,9 +18,9 @@ from gateway_project.ids import parse_run_id
 from gateway_project.review.admin.columns import two_lines
 from gateway_project.review.admin.display import badge, run_link
 from gateway_project.review.visibility import of_visible_runs, sees_all_runs, visible_runs
-from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run
 from gateway_project.runs.retention.holds import UnknownRun, held_among, lift_hold, set_hold
+from gateway_project.runs.retention.models import LegalHold
 
 if TYPE_CHECKING:
     HoldModelForm = forms.ModelForm[LegalHold]

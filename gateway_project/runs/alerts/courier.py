@@ -20,11 +20,11 @@ from django.db.models import QuerySet
 
 from gateway_project import clock
 from gateway_project.conf import GatewaySettings
+from gateway_project.runs.alerts.models import RunAlert
 from gateway_project.runs.alerts.outbox import SIGNAL, WEBHOOKS, target_of
 from gateway_project.runs.alerts.signature import signed_headers
 from gateway_project.runs.models import Run
 from gateway_project.runs.posting import NotPosted, post
-from gateway_project.runs.run_alert import RunAlert
 from gateway_project.runs.signals import run_ended_badly
 
 logger = logging.getLogger("gateway.alerts")

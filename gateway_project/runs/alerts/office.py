@@ -6,7 +6,7 @@ from gateway_project import clock
 from gateway_project.conf import GatewaySettings
 from gateway_project.runs.alerts import outbox
 from gateway_project.runs.alerts.courier import Courier, couriers_of
-from gateway_project.runs.run_alert import RunAlert
+from gateway_project.runs.alerts.models import RunAlert
 
 
 class Office:

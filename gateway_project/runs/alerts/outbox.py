@@ -15,10 +15,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.observe.metrics import Counter
+from gateway_project.runs.alerts.models import RunAlert
 from gateway_project.runs.models import Run
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.retention.belongings import Belongings
-from gateway_project.runs.run_alert import RunAlert
 from gateway_project.runs.signals import run_ended_badly
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
 

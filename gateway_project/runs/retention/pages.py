@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run, RunNote, RunQuerySet
 from gateway_project.runs.retention.belongings import Belongings, Place, all_belongings, next_places
 from gateway_project.runs.retention.holds import clear_lifted_holds, held_among, keep_holds_out
+from gateway_project.runs.retention.models import LegalHold
 from gateway_project.runs.seals.batch import EntryKind
 from gateway_project.runs.seals.canonical import NOTE, RUN
 from gateway_project.runs.seals.removal import EraseFields, PurgeRuns

@@ -11,9 +11,9 @@ from datetime import datetime
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 
-from gateway_project.runs.models import Chain
 from gateway_project.runs.seals.canonical import HASH_BYTES
 from gateway_project.runs.seals.chain import Head
+from gateway_project.runs.seals.models import Chain
 
 
 def heads(connection: BaseDatabaseWrapper) -> list[Head]:

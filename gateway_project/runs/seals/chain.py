@@ -20,10 +20,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 
 from gateway_project import clock, ids
-from gateway_project.runs.models import Chain, Seal
 from gateway_project.runs.record import adapted, quoted
 from gateway_project.runs.seals.batch import Batch, collecting, pack
 from gateway_project.runs.seals.canonical import HASH_BYTES, VERSION
+from gateway_project.runs.seals.models import Chain, Seal
 from gateway_project.runs.statement import Statement
 
 logger = logging.getLogger("gateway.seals")

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from gateway_project.runs.models import Seal
 from gateway_project.runs.seals.batch import LAYOUTS, Entry, EntryKind, stored_bytes, unpack
+from gateway_project.runs.seals.models import Seal
 from gateway_project.runs.seals.rows import rows_by_id, seals_named
 
 

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from gateway_project.runs.models import Chain, Seal, Tombstone
 from gateway_project.runs.record import adapted, quoted
 from gateway_project.runs.seals.batch import Entry, EntryKind, row_id, stored_bytes, unpack
 from gateway_project.runs.seals.canonical import Layout, Row
 from gateway_project.runs.seals.chain import Head
+from gateway_project.runs.seals.models import Chain, Seal, Tombstone
 
 Item = TypeVar("Item")
 

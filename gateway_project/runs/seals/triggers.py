@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from gateway_project.runs.models import Run, RunContent, RunNote, Seal
+from gateway_project.runs.models import Run, RunContent, RunNote
+from gateway_project.runs.seals.models import Seal
 from gateway_project.runs.vocabulary import OPEN_STATUSES
 
 _OPEN = ", ".join(f"'{status.value}'" for status in sorted(OPEN_STATUSES))

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from gateway_project.runs.models import Run, RunContent, RunNote, Seal
+from gateway_project.runs.models import Run, RunContent, RunNote
 from gateway_project.runs.seals.batch import LAYOUTS, Entry, EntryKind, stored_bytes, unpack
 from gateway_project.runs.seals.breaks import BreakKind, Findings
 from gateway_project.runs.seals.canonical import HASH_BYTES, Layout, Row
 from gateway_project.runs.seals.chain import Head, seal_hash, unpack_heads
+from gateway_project.runs.seals.models import Seal
 from gateway_project.runs.seals.removal import erasure_digest
 from gateway_project.runs.seals.rows import (
     as_utc,

@@ -13,11 +13,11 @@ from django.db import IntegrityError, connection
 
 from gateway_project import clock
 from gateway_project.runs.journal import InsertRun
-from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.models import Run, RunNote
 from gateway_project.runs.retention import belongings as registry
 from gateway_project.runs.retention.belongings import Belongings, Place, register_belongings
 from gateway_project.runs.retention.holds import UnknownRun, is_held, lift_hold, set_hold
+from gateway_project.runs.retention.models import LegalHold
 from gateway_project.runs.retention.pages import ContentPage, ErasePage, EraseRuns, ForgetPrincipal, Page, PurgePage
 from gateway_project.runs.seals.removal import PurgeRuns
 from gateway_project.runs.seals.triggers import maintenance

@@ -9,8 +9,8 @@ from gateway_project.command_text import check_text
 from gateway_project.conf import gateway_settings
 from gateway_project.ids import parse_run_id
 from gateway_project.review.command_line import on_the_command_line
-from gateway_project.runs.legal_hold import LegalHold
 from gateway_project.runs.retention.holds import UnknownRun, lift_hold, set_hold
+from gateway_project.runs.retention.models import LegalHold
 
 
 class Command(BaseCommand):
