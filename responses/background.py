@@ -21,7 +21,7 @@ from gateway_project.execution.outlet import Failed
 from gateway_project.execution.supervisor import Supervisor, current_supervisor
 from gateway_project.runs.journal import CloseRun, InsertRun, JournalUnavailable, Query
 from gateway_project.runs.models import Run
-from gateway_project.runs.record import COLUMNS, RunRecord
+from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import RunStatus
 from gateway_project.transport.errors import DatabaseAway
 
@@ -111,6 +111,5 @@ class _Loaded(NamedTuple):
 
 
 def _load(run_id: uuid.UUID, connection: BaseDatabaseWrapper) -> _Loaded:
-    run = Run.objects.using(connection.alias).get(pk=run_id)
-    record = RunRecord(**{name: getattr(run, name) for name in COLUMNS})
-    return _Loaded(record, StoredResponse.objects.using(connection.alias).get(pk=run_id))
+    run = RunRecord.of(Run.objects.using(connection.alias).get(pk=run_id))
+    return _Loaded(run, StoredResponse.objects.using(connection.alias).get(pk=run_id))

@@ -8,7 +8,6 @@ from gateway_project.conf import gateway_settings
 from gateway_project.execution.supervisor import current_supervisor
 from gateway_project.runs.journal import JournalUnavailable
 from gateway_project.runs.models import Run
-from gateway_project.runs.vocabulary import OPEN_STATUSES
 from gateway_project.transport import sse
 from gateway_project.transport.errors import DatabaseAway
 
@@ -42,7 +41,7 @@ async def settle_if_lost(response_id: uuid.UUID) -> bool:
 
 def _lost_end(response_id: uuid.UUID) -> EndRecord | None:
     alias = gateway_settings().DATABASE
-    run = Run.objects.using(alias).filter(pk=response_id).exclude(status__in=sorted(OPEN_STATUSES)).first()
+    run = Run.objects.using(alias).ended().filter(pk=response_id).first()
     response = StoredResponse.objects.using(alias).filter(pk=response_id).first() if run else None
     if response is None or not response.is_open:
         return None

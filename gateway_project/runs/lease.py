@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from gateway_project import clock
 from gateway_project.runs.close import close_run
 from gateway_project.runs.models import Run, Worker
-from gateway_project.runs.record import COLUMNS, RunRecord
+from gateway_project.runs.record import RunRecord
 from gateway_project.runs.statement import Statement
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, AbortPhase, RunStatus
 
@@ -132,7 +132,7 @@ def sweep(connection: BaseDatabaseWrapper) -> Swept:
 
 def _lost(run: Run) -> RunRecord:
     """The end of a run whose process died: what its agent did then, nobody knows."""
-    end = RunRecord(**{name: getattr(run, name) for name in COLUMNS})
+    end = RunRecord.of(run)
     now = clock.now()
     end.status = RunStatus.ABORTED
     if run.status == RunStatus.QUEUED:

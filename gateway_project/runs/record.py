@@ -64,6 +64,11 @@ class RunRecord:
     error_message: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """What is stored of `run`."""
+        return cls(**{name: getattr(run, name) for name in COLUMNS})
+
     def __copy__(self) -> Self:
         """One that no longer changes with this. The library's own way would take three times as long."""
         other = object.__new__(type(self))
