@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 
 from gateway_project.runs.models import Run, Verification
-from gateway_project.runs.seals import anchor
+from gateway_project.runs.seals.chain import unnamed_heads
 from gateway_project.runs.seals.triggers import maintenance
 from tests.review.conftest import MakeUser
 from tests.runs.seals.conftest import Writer
@@ -85,7 +85,7 @@ def test_the_api_says_whether_it_is_clean_and_where_the_chains_end(admin_client:
         3,
         {},
     )
-    [head] = anchor.heads(connection)
+    [head] = unnamed_heads(connection)
     assert state["heads"] == [{"chain": str(head.chain), "number": 1, "hash": head.hash.hex()}]
     chains = [chain["id"] for chain in state["results"]]
     assert len(chains) == 2

@@ -16,7 +16,7 @@ from gateway_project.review.export import iso
 from gateway_project.review.verified import last_verification
 from gateway_project.review.visibility import sees_all_runs
 from gateway_project.runs.models import Chain, Verification
-from gateway_project.runs.seals import anchor
+from gateway_project.runs.seals.chain import unnamed_heads
 from gateway_project.runs.seals.rows import as_utc
 
 VIEW = "gateway_runs.view_seal"
@@ -91,7 +91,7 @@ class SealState(OperatorView):
         found = list(chains[: query["limit"] + 1])
         shown = found[: query["limit"]]
         following = _page_after(request, shown[-1].pk) if len(found) > len(shown) else None
-        heads = anchor.heads(connections[alias])
+        heads = unnamed_heads(connections[alias])
         state: SealsDict = {
             "clean": verification.is_clean if verification else None,
             "verification": _verification(verification, names=sees_all_runs(django_request(request))),

@@ -8,20 +8,8 @@ import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F
-
 from gateway_project.runs.seals.canonical import HASH_BYTES
 from gateway_project.runs.seals.chain import Head
-from gateway_project.runs.seals.models import Chain
-
-
-def heads(connection: BaseDatabaseWrapper) -> list[Head]:
-    """The ends of the chains that no other chain's seal names as they are: what came before hangs on these."""
-    chains = Chain.objects.using(connection.alias).filter(head_number__gt=F("named_number")).order_by("pk")
-    rows = chains.values_list("pk", "head_number", "head_hash")
-    return [Head(chain, number, bytes(hash_)) for chain, number, hash_ in rows]
-
 
 _BEGIN, _END = "# Ends of the chains of seals", "# That is all of them."
 _IS_MAIL = re.compile(r"^content-transfer-encoding:", re.IGNORECASE | re.MULTILINE)

@@ -94,6 +94,19 @@ def unpack_heads(packed: bytes) -> Iterator[Head]:
         yield Head(uuid.UUID(bytes=part[:16]), int.from_bytes(part[16:24], "big"), part[24:])
 
 
+def unnamed_heads(connection: BaseDatabaseWrapper, *, but: uuid.UUID | None = None) -> list[Head]:
+    """The ends of the chains that no other chain's seal names as they are: what came before hangs on these.
+
+    Args:
+        but: a chain to leave out.
+    """
+    grown = Chain.objects.using(connection.alias).filter(head_number__gt=F("named_number"))
+    if but is not None:
+        grown = grown.exclude(pk=but)
+    rows = grown.order_by("pk").values_list("pk", "head_number", "head_hash")
+    return [Head(chain, number, bytes(hash_)) for chain, number, hash_ in rows]
+
+
 class ChainWriter:
     """One writer's end of its chain. Used by one thread; a process that forks makes a new one."""
 
@@ -131,7 +144,7 @@ class ChainWriter:
         """Append a seal behind `head`; None when the chain's row does not end there."""
         now = clock.now()
         names_others = head is None or self._named_at is None or now - self._named_at >= NAMES_OTHERS_AFTER
-        others = _grown_chains(self._chain, connection) if names_others else []
+        others = unnamed_heads(connection, but=self._chain) if names_others else []
         number, previous = (head.number + 1, head.hash) if head else (1, _NO_HASH)
         entries, heads = pack(batch.entries), pack_heads(others)
         hash_ = seal_hash(
@@ -174,13 +187,6 @@ def _last_seal(chain: uuid.UUID, connection: BaseDatabaseWrapper) -> Head | None
     seals = Seal.objects.using(connection.alias).filter(chain=chain).order_by("-number")
     last = seals.values_list("number", "hash").first()
     return Head(chain, last[0], bytes(last[1])) if last else None
-
-
-def _grown_chains(own: uuid.UUID, connection: BaseDatabaseWrapper) -> list[Head]:
-    """Where the other chains end that no seal names as they are now."""
-    grown = Chain.objects.using(connection.alias).filter(head_number__gt=F("named_number")).exclude(pk=own)
-    rows = grown.order_by("pk").values_list("pk", "head_number", "head_hash")
-    return [Head(chain, number, bytes(hash_)) for chain, number, hash_ in rows]
 
 
 def _mark_named(heads: Iterable[Head], connection: BaseDatabaseWrapper) -> None:

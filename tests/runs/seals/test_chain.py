@@ -15,9 +15,8 @@ from gateway_project.runs.close import close_run
 from gateway_project.runs.journal import CloseRun, InsertRun, Note, StartRun
 from gateway_project.runs.lease import RenewLease, Sweep
 from gateway_project.runs.models import Chain, Run, RunNote, Seal, Tombstone, Worker
-from gateway_project.runs.seals import anchor
 from gateway_project.runs.seals.batch import EntryKind, unpack
-from gateway_project.runs.seals.chain import NAMES_OTHERS_AFTER, unpack_heads
+from gateway_project.runs.seals.chain import NAMES_OTHERS_AFTER, unnamed_heads, unpack_heads
 from gateway_project.runs.seals.removal import EraseFields, PurgeRuns
 from gateway_project.runs.vocabulary import AbortCause, RunStatus
 from tests.runs.records import make_record
@@ -117,7 +116,7 @@ def test_a_first_seal_names_the_chains_that_nobody_has_named_as_they_are() -> No
         (one.chain._chain, 2),
         (three.chain._chain, 1),
     }
-    assert [head.chain for head in anchor.heads(connection)] == [four.chain._chain], "all else hangs on this one"
+    assert [head.chain for head in unnamed_heads(connection)] == [four.chain._chain], "all else hangs on this one"
 
 
 def test_a_chain_names_the_others_again_after_a_while(sealed: Sealed) -> None:

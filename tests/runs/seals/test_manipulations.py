@@ -14,6 +14,7 @@ from gateway_project.runs.models import Run, RunNote, Tombstone
 from gateway_project.runs.seals import anchor
 from gateway_project.runs.seals.batch import EntryKind, current_batch
 from gateway_project.runs.seals.canonical import NOTE, RUN
+from gateway_project.runs.seals.chain import unnamed_heads
 from gateway_project.runs.seals.removal import EraseFields, PurgeRuns
 from gateway_project.runs.vocabulary import RunStatus
 from tests.runs.records import make_record
@@ -251,7 +252,7 @@ def cut_tail(sealed: Sealed, attack: Execute, number: int) -> uuid.UUID:
 
 
 def test_a_truncated_tail_without_a_trace_is_found_by_an_anchor(sealed: Sealed, attack: Execute) -> None:
-    anchors = anchor.read("\n".join(anchor.write(anchor.heads(connection), at=clock.now())))
+    anchors = anchor.read("\n".join(anchor.write(unnamed_heads(connection), at=clock.now())))
     assert verify(*anchors) == {}
     chain = cut_tail(sealed, attack, 5)
     assert verify() == {}, "nothing in the database tells of it: this is what anchors are for"
@@ -283,7 +284,7 @@ def test_a_chain_that_vanished_with_all_its_runs(sealed: Sealed, attack: Execute
 
 def test_a_chain_that_was_written_anew(sealed: Sealed, attack: Execute) -> None:
     """All hashes fit again, but another chain and the anchors know the old ones."""
-    anchors = anchor.heads(connection)
+    anchors = unnamed_heads(connection)
     chain = seal_of(sealed.runs[3]).chain
     remove_chain(chain, sealed.runs[3:], attack)
     attack("UPDATE gateway_chain SET named_number = 0")  # and so named anew
@@ -305,9 +306,9 @@ def test_a_row_of_a_chain_that_was_set_back_or_removed(sealed: Sealed, attack: E
 
 def test_a_chain_that_is_kept_out_of_the_anchors_by_its_row(sealed: Sealed, attack: Execute) -> None:
     chain = seal_of(sealed.runs[5]).chain
-    assert [head.chain for head in anchor.heads(connection)] == [chain]
+    assert [head.chain for head in unnamed_heads(connection)] == [chain]
     attack("UPDATE gateway_chain SET named_number = head_number WHERE id = %s", chain)
-    assert anchor.heads(connection) == []
+    assert unnamed_heads(connection) == []
     assert verify() == {"changed row of a chain": 1}
     assert first_break().endswith("says that another chain names its seal 3, and none does")
 

@@ -12,6 +12,7 @@ from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.runs.posting import NotPosted, post
 from gateway_project.runs.seals import anchor
+from gateway_project.runs.seals.chain import unnamed_heads
 from gateway_project.webhook_settings import is_web_address
 
 _SECONDS = 30.0
@@ -39,7 +40,7 @@ class Command(BaseCommand):
         for url in options["post"]:
             if not is_web_address(url):
                 raise CommandError(f"--post: {url!r} is no http or https address.")
-        heads = anchor.heads(connections[gateway_settings().DATABASE])
+        heads = unnamed_heads(connections[gateway_settings().DATABASE])
         text = "".join(f"{line}\n" for line in anchor.write(heads, at=clock.now()))
         self.stdout.write(text, ending="")
         failures = [

@@ -15,7 +15,7 @@ from gateway_project.conf import gateway_settings
 from gateway_project.runs.models import Chain, Run, RunContent, RunNote, Verification
 from gateway_project.runs.progress_bar import ProgressBar
 from gateway_project.runs.seals import anchor
-from gateway_project.runs.seals.chain import Head
+from gateway_project.runs.seals.chain import Head, unnamed_heads
 from gateway_project.runs.seals.verify import Position, Verifier
 
 _CHECKPOINT_SECONDS = 5.0
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         """Verify, say what was found, and keep it for the admin."""
         connection = connections[gateway_settings().DATABASE]
         if options["head"]:
-            for line in anchor.write(anchor.heads(connection), at=clock.now()):
+            for line in anchor.write(unnamed_heads(connection), at=clock.now()):
                 self.stdout.write(line)
             return
         anchors = [head for name in options["anchor"] for head in _read_anchors(name)]
