@@ -19,7 +19,7 @@ from gateway_project.agents.events import (
     Usage,
 )
 from gateway_project.execution.outlet import Aborted, Completed, Failed
-from gateway_project.runs.vocabulary import AbortCause
+from gateway_project.runs.vocabulary import CLIENT_IS_GONE, AbortCause
 from gateway_project.transport import sse
 from gateway_project.transport.encoder import BodyEncoder, StreamEncoder
 from gateway_project.transport.errors import envelope, error_of
@@ -111,10 +111,9 @@ class ResponseBuilder:
 
     def _unfinished(self, result: Failed | Aborted) -> Resource:
         """A response of the background that its client cancels, or that nobody came back for, is no failure."""
-        own = (AbortCause.CLIENT_DISCONNECT, AbortCause.SLOW_READER)
         if isinstance(result, Aborted):
             cancelled = self._resource.background and result.cause is AbortCause.CLIENT_CANCELLED
-            if cancelled or result.cause in own:
+            if cancelled or result.cause in CLIENT_IS_GONE:
                 return self._resource.snapshot("cancelled", self._output(), usage=result.usage)
         return self._resource.snapshot("failed", self._output(), usage=result.usage, error=error_of(result))
 

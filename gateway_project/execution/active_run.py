@@ -33,6 +33,7 @@ from gateway_project.observe.context import bind_run
 from gateway_project.runs.journal import CallAgent, Change, CloseRun, InsertRun, JournalUnavailable, StartRun
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import (
+    CLIENT_IS_GONE,
     AbortCause,
     AbortOutcome,
     AbortPhase,
@@ -41,9 +42,6 @@ from gateway_project.runs.vocabulary import (
 )
 
 logger = logging.getLogger("gateway.run")
-
-CLIENT_IS_GONE = frozenset({AbortCause.CLIENT_DISCONNECT, AbortCause.SLOW_READER})
-"""Causes after which nothing can be told to the client."""
 
 _EVENTS_PER_TURN = 50
 

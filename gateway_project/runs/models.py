@@ -17,6 +17,7 @@ from gateway_project.runs.content.models import RunContent
 from gateway_project.runs.retention.models import LegalHold
 from gateway_project.runs.seals.models import Chain, Seal, Tombstone, Verification
 from gateway_project.runs.vocabulary import (
+    CLIENT_IS_GONE,
     OPEN_STATUSES,
     AbortCause,
     AbortOutcome,
@@ -45,7 +46,7 @@ __all__ = [
     "Worker",
 ]
 
-CLIENT_GONE = models.Q(abort_cause__in=(AbortCause.CLIENT_DISCONNECT, AbortCause.SLOW_READER)) | models.Q(
+CLIENT_GONE = models.Q(abort_cause__in=CLIENT_IS_GONE) | models.Q(
     # An agent that is configured to finish goes on without a cause; its answer reached nobody.
     abort_cause="",
     status=RunStatus.COMPLETED,

@@ -82,6 +82,9 @@ class NoteKind(TextChoices):
     INPUT = "input", "Input by URL"
 
 
+CLIENT_IS_GONE = (AbortCause.CLIENT_DISCONNECT, AbortCause.SLOW_READER)
+"""Causes after which nothing can be told to the client. An index's condition is made of them, in this order."""
+
 OPEN_STATUSES = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
 FINAL_STATUSES = frozenset(RunStatus) - OPEN_STATUSES
 
