@@ -2,52 +2,19 @@
 
 import logging
 import uuid
-from collections.abc import Callable
 
 from gateway_project import clock
 from gateway_project.agents.errors import AgentError, AgentMisbehaved
-from gateway_project.agents.events import ToolActivity
 from gateway_project.execution.content import mode_of
 from gateway_project.execution.outlet import OutletStats
 from gateway_project.execution.progress import Progress
 from gateway_project.runs.content.drafting import kept_beside
-from gateway_project.runs.journal import Change, JournalUnavailable, Note
+from gateway_project.runs.journal import JournalUnavailable
 from gateway_project.runs.models import Run
-from gateway_project.runs.record import NoteRecord, RunRecord, text_limits
-from gateway_project.runs.vocabulary import AbortOutcome, AbortPhase, NoteKind, RunStatus, UsageSource
+from gateway_project.runs.record import RunRecord, text_limits
+from gateway_project.runs.vocabulary import AbortOutcome, AbortPhase, RunStatus, UsageSource
 
 logger = logging.getLogger("gateway.run")
-
-
-_MOST_TOOL_NOTES = 200
-
-
-class RunNotes:
-    """What is noted beside a run's columns, while it runs."""
-
-    def __init__(self, submit: Callable[[Change], object], run_id: uuid.UUID) -> None:
-        self._submit = submit
-        self._run_id = run_id
-        self._tools = 0
-
-    def add(self, kind: NoteKind, text: str, *, by: str = "") -> None:
-        """Note something, now."""
-        self._submit(Note(NoteRecord(run_id=self._run_id, at=clock.now(), kind=kind, by=by, text=text)))
-
-    def call_dropped(self, name: str) -> None:
-        """The agent asked for a call that the request does not permit; the client never saw it."""
-        self._bounded(NoteKind.CALL_DROPPED, name)
-
-    def tool(self, event: ToolActivity) -> None:
-        """What the agent does with its own tools; of a very busy one not everything."""
-        self._bounded(NoteKind.TOOL, f"{event.name} {event.state} {event.detail}".rstrip())
-
-    def _bounded(self, kind: NoteKind, text: str) -> None:
-        self._tools += 1
-        if self._tools < _MOST_TOOL_NOTES:
-            self.add(kind, text)
-        elif self._tools == _MOST_TOOL_NOTES:
-            self.add(kind, "and more, which are not noted")
 
 
 def fill_end(

@@ -21,10 +21,11 @@ from gateway_project.agents.events import AgentEvent, Finish, ToolActivity
 from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.agents.tasks import RunTasks
-from gateway_project.execution.account import RunNotes, fill_end, public_error
+from gateway_project.execution.account import fill_end, public_error
 from gateway_project.execution.admission import Ticket
 from gateway_project.execution.content import ContentLog
 from gateway_project.execution.inputs import prepare
+from gateway_project.execution.notes import RunNotes
 from gateway_project.execution.outlet import Aborted, Completed, Failed, Outlet, RunResult, writer_to
 from gateway_project.execution.progress import Progress
 from gateway_project.execution.terms import Terms
