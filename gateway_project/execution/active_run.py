@@ -146,14 +146,13 @@ class ActiveRun:
             self._cancels += 1
             self.task.cancel()
             if cause not in CLIENT_IS_GONE:
-                word = self._say(Aborted(cause, self._progress.usage))
-                self._last_word = loop.create_task(word, name=f"run:{self.record.id}:last-word")
+                self._last_word = self._tell(cause)
         self.signal.set(cause)  # Calls the agent's own code, which must find everything under way.
         return True
 
-    def note(self, kind: NoteKind, text: str, *, by: str = "") -> None:
+    def note(self, kind: NoteKind, text: str) -> None:
         """Add to the run's timeline."""
-        self._notes.add(kind, text, by=by)
+        self._notes.add(kind, text)
 
     @property
     def closed(self) -> "asyncio.Future[None]":
@@ -288,6 +287,11 @@ class ActiveRun:
         if not delivered:
             self.abort(AbortCause.CLIENT_DISCONNECT)
 
+    def _tell(self, cause: AbortCause) -> "asyncio.Task[bool]":
+        """Say as the last word that the run is aborted: in a task of its own, since the run's is cancelled."""
+        word = self._say(Aborted(cause, self._progress.usage))
+        return self.task.get_loop().create_task(word, name=f"run:{self.record.id}:last-word")
+
     async def _say(self, result: RunResult) -> bool:
         """Say the last word. An answer that cannot be said is a failure of the run; the outlet has told the client."""
         try:
@@ -352,10 +356,8 @@ class ActiveRun:
         self._close(*self._outcome())
         if self._ending:
             return  # In the middle of its last word, which must not be said twice.
-        loop = self.task.get_loop()
-        word = self._say(Aborted(AbortCause.SHUTDOWN, self._progress.usage))
-        self._last_word = loop.create_task(word, name=f"run:{self.record.id}:last-word")
-        loop.call_later(self._terms.grace_seconds, self._last_word.cancel)
+        self._last_word = self._tell(AbortCause.SHUTDOWN)
+        self.task.get_loop().call_later(self._terms.grace_seconds, self._last_word.cancel)
 
     def _outcome(self) -> tuple[RunStatus, AbortOutcome | None]:
         """What became of a run whose task has ended."""
