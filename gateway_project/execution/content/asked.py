@@ -1,7 +1,6 @@
 """An agent's request as plain data, without the data of images, sounds and files."""
 
 import hashlib
-import re
 from binascii import Error as NotBase64
 from binascii import a2b_base64
 from dataclasses import asdict, fields
@@ -18,12 +17,12 @@ from gateway_project.agents.request import (
     RefusalPart,
     TextPart,
 )
+from gateway_project.execution.inputs.source import declared_type, is_url, parted
 
 _LEFT_OUT = frozenset({"run_id", "messages", "principal_id", "principal_label"})
 """What the run's own row tells, and what is spelled by itself."""
 
 _DEFAULTS = {field.name: field for field in fields(AgentRequest)}
-_HEAD = 1000
 
 
 def as_plain(request: AgentRequest) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def _media(part: AnyMedia) -> dict[str, Any]:
         plain["detail"] = part.detail
     if isinstance(part, FilePart) and part.filename is not None:
         plain["filename"] = part.filename
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://", part.source):
+    if is_url(part.source):
         return plain | {"url": part.source}
     return plain | _data(part)
 
@@ -74,10 +73,8 @@ def _media(part: AnyMedia) -> dict[str, Any]:
 def _data(part: MediaPart) -> dict[str, Any]:
     declared, data = "", part.data
     if part.source:
-        head, comma, _ = part.source[:_HEAD].partition(",")
-        is_url = bool(comma) and head[:5].lower() == "data:"
-        declared = head[5:].partition(";")[0] if is_url else ""
-        encoded = part.source[len(head) + 1 if is_url else 0 :]
+        head, encoded = parted(part.source)
+        declared = declared_type(head)
         try:
             data = a2b_base64(encoded)
         except (NotBase64, ValueError):  # It will be refused; what was sent is told from other nonsense all the same.

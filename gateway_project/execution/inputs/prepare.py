@@ -23,12 +23,9 @@ from gateway_project.agents.request import (
 )
 from gateway_project.execution.inputs import kinds
 from gateway_project.execution.inputs.problems import Budget, InputError, InputProblem
+from gateway_project.execution.inputs.source import declared_type, is_url, parted
 from gateway_project.execution.inputs.text import text_of
 from gateway_project.input_settings import InputSettings
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
-_DATA_URL_HEAD = 1000
-"""How many characters of a data URL may stand before its data."""
 
 
 async def prepare(
@@ -60,7 +57,7 @@ async def prepare(
 
 
 def _count(parts: list[AnyMedia], limits: InputSettings) -> None:
-    by_url = [part for part in parts if _URL.match(part.source)]
+    by_url = [part for part in parts if is_url(part.source)]
     for found, most, things in ((parts, limits.PARTS, "inputs"), (by_url, limits.URLS, "inputs by URL")):
         if len(found) > most:
             raise InputError(f"A request may have at most {most} {things}.", param=found[most].where)
@@ -87,7 +84,7 @@ class _Kitchen:
     async def prepared(self, part: AnyMedia) -> ContentPart:
         """The part with its data; a file as text for an agent that reads no files."""
         try:
-            if _URL.match(part.source):
+            if is_url(part.source):
                 ready = await self._downloaded(part)
             else:
                 ready = self._decoded(part)
@@ -117,20 +114,17 @@ class _Kitchen:
 
     def _decoded(self, part: AnyMedia) -> AnyMedia:
         """The part of a data URL or of bare base64, which the limit of the request's body has bounded."""
-        declared, start = part.media_type, 0
-        head, comma, _ = part.source[:_DATA_URL_HEAD].partition(",")
-        if comma and head[:5].lower() == "data:":
-            declared, start = head[5:].partition(";")[0] or declared, len(head) + 1
-            if not head.lower().endswith(";base64"):
-                raise InputProblem("data", "A data URL must hold base64.")
+        head, encoded = parted(part.source)
+        if head and not head.lower().endswith(";base64"):
+            raise InputProblem("data", "A data URL must hold base64.")
         try:
-            data = a2b_base64(part.source[start:], strict_mode=True)
+            data = a2b_base64(encoded, strict_mode=True)
         except (NotBase64, ValueError):
             raise InputProblem("data", "This is neither a URL nor valid base64.") from None
         if len(data) > self.limits.PART_BYTES:
             raise InputProblem("size", f"The input has more than {self.limits.PART_BYTES} bytes.")
         self.budget.spend(len(data))
-        return self._judged(part, data, declared)
+        return self._judged(part, data, declared_type(head) or part.media_type)
 
     def _judged(self, part: AnyMedia, data: bytes, declared: str) -> AnyMedia:
         if not data:
