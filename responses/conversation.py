@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway_project.agents.request import Message, TextPart
-from gateway_project.transport.errors import InvalidValue
+from gateway_project.transport.errors import InvalidValue, MissingParameter
 from gateway_project.transport.schema import Few, RunContext, RunRequest
 
 from .items import InputItem, conversation
@@ -56,7 +56,7 @@ class ConversationRequest(RunRequest):
         """
         assert isinstance(context, ResponseContext)
         if self.input is None and self.previous_response_id is None:
-            raise missing("input")
+            raise MissingParameter("input")
         given = context.items or (() if self.input is None else self.input)
         earlier = len(context.items) - len(self.input_items) if context.items else 0
         messages = conversation(given, skipped=earlier)
@@ -65,8 +65,3 @@ class ConversationRequest(RunRequest):
         if not self.instructions:
             return messages
         return (Message("system", (TextPart(self.instructions),)), *messages)
-
-
-def missing(param: str) -> InvalidValue:
-    """The error for a parameter that is required."""
-    return InvalidValue(f"Missing required parameter: {param!r}.", param=param, code="missing_required_parameter")

@@ -14,7 +14,7 @@ from gateway_project.agents.request import (
     ResponseFormat,
     Sampling,
 )
-from gateway_project.transport.errors import InvalidValue, UnsupportedParameter
+from gateway_project.transport.errors import InvalidValue, MissingParameter, UnsupportedParameter
 from gateway_project.transport.schema import (
     HONOURED,
     RECORDED,
@@ -30,7 +30,7 @@ from gateway_project.transport.schema import (
     WireModel,
 )
 
-from .conversation import ConversationRequest, missing
+from .conversation import ConversationRequest
 from .tools import Choice, Function, Name, Tool, chosen, functions_of, left_out
 
 INCLUDE_LOGPROBS = "message.output_text.logprobs"
@@ -201,7 +201,7 @@ class ResponseRequest(ConversationRequest):
         if wanted is not None and wanted.type == "json_schema":
             for name, value in (("name", wanted.name), ("schema", wanted.schema_)):
                 if value is None:
-                    raise missing(f"text.format.{name}")
+                    raise MissingParameter(f"text.format.{name}")
 
     def _response_format(self) -> ResponseFormat:
         wanted = self.text.format if self.text else None

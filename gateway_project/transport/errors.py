@@ -50,6 +50,15 @@ class InvalidValue(APIError):
     code = "invalid_value"
 
 
+class MissingParameter(InvalidValue):
+    """A field that is required is not there."""
+
+    code = "missing_required_parameter"
+
+    def __init__(self, param: str) -> None:
+        super().__init__(f"Missing required parameter: {param!r}.", param=param)
+
+
 class UnsupportedParameter(APIError):
     """A field that is not supported here. `param` names it."""
 

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from gateway_project.access.principal import Principal
 from gateway_project.agents.request import AgentRequest
-from gateway_project.transport.errors import InvalidValue, UnsupportedParameter
+from gateway_project.transport.errors import InvalidValue, MissingParameter, UnsupportedParameter
 
 
 class Treatment(Enum):
@@ -201,8 +201,7 @@ def _invalid(error: ValidationError, payload: Mapping[str, Any]) -> InvalidValue
         param = f"{param}.{item['ctx']['discriminator'].strip(chr(39))}"
         told = f"Input should be one of {item['ctx'].get('expected_tags')}"
     if item["type"] in ("missing", "union_tag_not_found"):
-        message = f"Missing required parameter: {param!r}."
-        return InvalidValue(message, param=param, code="missing_required_parameter")
+        return MissingParameter(param)
     return InvalidValue(f"{param}: {told}.", param=param)
 
 
