@@ -33,9 +33,10 @@ from gateway_project.transport.schema import (
     at_most,
     refused_unless,
 )
+from gateway_project.transport.tools import FunctionDefinition
 
 from .messages import ChatMessage, TextContent, conversation
-from .tools import Choice, FunctionDefinition, NamedFunction, Tool, chosen, chosen_function, offered
+from .tools import Choice, NamedFunction, Tool, chosen, chosen_function, offered
 
 
 class JSONSchema(WireModel):

@@ -4,28 +4,14 @@ Source: OpenAI's OpenAPI file, ``ChatCompletionTool``, ``ChatCompletionToolChoic
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field as Constraint
 
 from gateway_project.agents.request import FunctionTool, ToolChoice
 from gateway_project.transport.errors import InvalidValue
 from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused, tag
-
-FunctionName = Annotated[str, Constraint(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
-
-
-class FunctionDefinition(WireModel):
-    """A function that the client offers."""
-
-    name: FunctionName
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-    def as_tool(self) -> FunctionTool:
-        """The same in no endpoint's dialect."""
-        return FunctionTool(self.name, self.description, self.parameters, self.strict)
+from gateway_project.transport.tools import FunctionDefinition, check_offered
 
 
 class FunctionToolParam(WireModel):
@@ -110,7 +96,7 @@ def chosen(choice: Choice | None, tools: Sequence[FunctionTool]) -> ToolChoice:
         case None:
             return ToolChoice()
         case NamedTool():
-            _check_offered(choice.function.name, tools, "tool_choice")
+            check_offered(choice.function.name, tools, "tool_choice")
             return ToolChoice("function", choice.function.name)
         case AllowedToolsChoice():
             return _allowed(choice.allowed_tools, tools)
@@ -127,7 +113,7 @@ def chosen_function(
 ) -> ToolChoice:
     """The same for ``function_call``, the old form. Raises InvalidValue."""
     if isinstance(choice, NamedFunction):
-        _check_offered(choice.name, tools, "function_call")
+        check_offered(choice.name, tools, "function_call")
         return ToolChoice("function", choice.name)
     return ToolChoice(choice or "auto")
 
@@ -138,11 +124,6 @@ def _allowed(allowed: AllowedTools, tools: Sequence[FunctionTool]) -> ToolChoice
         where = f"tool_choice.allowed_tools.tools[{index}]"
         if isinstance(tool, Unsupported):
             raise refused(tool, "Tools", where)
-        _check_offered(tool.function.name, tools, where)
+        check_offered(tool.function.name, tools, where)
         names.add(tool.function.name)
     return ToolChoice(allowed.mode, allowed=frozenset(names))
-
-
-def _check_offered(name: str, tools: Sequence[FunctionTool], where: str) -> None:
-    if name not in {tool.name for tool in tools}:
-        raise InvalidValue(f"No tool is named {name!r}.", param=where)

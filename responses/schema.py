@@ -29,9 +29,10 @@ from gateway_project.transport.schema import (
     ServiceTier,
     WireModel,
 )
+from gateway_project.transport.tools import Name
 
 from .conversation import ConversationRequest
-from .tools import Choice, Function, Name, Tool, chosen, functions_of, left_out
+from .tools import Choice, Function, Tool, chosen, functions_of, left_out
 
 INCLUDE_LOGPROBS = "message.output_text.logprobs"
 INCLUDABLE = (

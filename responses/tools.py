@@ -6,29 +6,20 @@ record says, unless the choice asks for one. Source: Open Responses, OpenAPI fil
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field as Constraint
 
-from gateway_project.agents.request import FunctionTool, ToolChoice
+from gateway_project.agents.request import ToolChoice
 from gateway_project.transport.errors import InvalidValue
 from gateway_project.transport.schema import Few, Unsupported, WireModel, by_type, refused, tag
+from gateway_project.transport.tools import FunctionDefinition, check_offered
 
-Name = Annotated[str, Constraint(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
 
-
-class Function(WireModel):
-    """A function that the client offers."""
+class Function(FunctionDefinition):
+    """A function among the tools."""
 
     type: Literal["function"]
-    name: Name
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-    def as_tool(self) -> FunctionTool:
-        """The same in no endpoint's dialect."""
-        return FunctionTool(self.name, self.description, self.parameters, self.strict)
 
 
 Tool = Annotated[Annotated[Function, tag("function")] | Annotated[Unsupported, tag("unsupported")], by_type("function")]
@@ -89,7 +80,7 @@ def chosen(choice: Choice | None, functions: Sequence[Function]) -> ToolChoice:
         case None:
             return ToolChoice()
         case NamedFunction():
-            _check_offered(choice.name, functions, "tool_choice.name")
+            check_offered(choice.name, functions, "tool_choice.name")
             return ToolChoice("function", choice.name)
         case AllowedTools():
             return _allowed(choice, functions)
@@ -108,10 +99,5 @@ def _allowed(choice: AllowedTools, functions: Sequence[Function]) -> ToolChoice:
         raise refused(choice.tools[0], "Tools", "tool_choice.tools[0]")  # type: ignore[arg-type]  # no NamedFunction
     for index, tool in enumerate(choice.tools):
         if isinstance(tool, NamedFunction):
-            _check_offered(tool.name, functions, f"tool_choice.tools[{index}].name")
+            check_offered(tool.name, functions, f"tool_choice.tools[{index}].name")
     return ToolChoice(choice.mode or "auto", allowed=frozenset(tool.name for tool in named))
-
-
-def _check_offered(name: str, functions: Sequence[Function], where: str) -> None:
-    if name not in {function.name for function in functions}:
-        raise InvalidValue(f"No tool is named {name!r}.", param=where)
