@@ -26,9 +26,14 @@ from gateway_project.transport.schema import (
     Label,
     Metadata,
     Penalty,
+    ReasoningEffort,
     RunContext,
     RunRequest,
     ServiceTier,
+    Temperature,
+    TopLogprobs,
+    TopP,
+    Verbosity,
     WireModel,
     at_most,
     refused_unless,
@@ -128,15 +133,15 @@ class ChatCompletionRequest(RunRequest):
     stop: StopSequence | Annotated[Few[StopSequence], Constraint(min_length=1, max_length=4)] | None = None
     n: Annotated[int, Constraint(ge=1, le=128)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Constraint(ge=0, le=20)] | None = None
-    temperature: Annotated[float, Constraint(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Constraint(ge=0, le=1)] | None = None
+    top_logprobs: TopLogprobs = None
+    temperature: Temperature = None
+    top_p: TopP = None
     presence_penalty: Penalty = None
     frequency_penalty: Penalty = None
     seed: Annotated[int, Constraint(ge=-(2**63), lt=2**63)] | None = None
     logit_bias: Annotated[dict[str, Annotated[float, Constraint(ge=-100, le=100)]], at_most(1024)] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    verbosity: Verbosity | None = None
     metadata: Metadata | None = None
     user: str | None = None
     safety_identifier: Label | None = None

@@ -25,8 +25,13 @@ from gateway_project.transport.schema import (
     Label,
     Metadata,
     Penalty,
+    ReasoningEffort,
     RunContext,
     ServiceTier,
+    Temperature,
+    TopLogprobs,
+    TopP,
+    Verbosity,
     WireModel,
 )
 from gateway_project.transport.tools import Name
@@ -64,13 +69,13 @@ class TextOptions(WireModel):
     """How the text of the answer is to be."""
 
     format: Format | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: Verbosity | None = None
 
 
 class ReasoningOptions(WireModel):
     """How to reason. `generate_summary` is the old name of `summary`."""
 
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    effort: ReasoningEffort | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
     generate_summary: Literal["auto", "concise", "detailed"] | None = None
 
@@ -125,11 +130,11 @@ class ResponseRequest(ConversationRequest):
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     max_output_tokens: Annotated[int, Constraint(ge=16)] | None = None
-    temperature: Annotated[float, Constraint(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Constraint(ge=0, le=1)] | None = None
+    temperature: Temperature = None
+    top_p: TopP = None
     presence_penalty: Penalty = None
     frequency_penalty: Penalty = None
-    top_logprobs: Annotated[int, Constraint(ge=0, le=20)] | None = None
+    top_logprobs: TopLogprobs = None
     include: Few[str] | None = None
     reasoning: ReasoningOptions | None = None
     stream_options: StreamOptions | None = None

@@ -83,7 +83,12 @@ def at_most(entries: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+Temperature = Annotated[float, Constraint(ge=0, le=2)] | None
+TopP = Annotated[float, Constraint(ge=0, le=1)] | None
 Penalty = Annotated[float, Constraint(ge=-2, le=2)] | None
+TopLogprobs = Annotated[int, Constraint(ge=0, le=20)] | None
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Verbosity = Literal["low", "medium", "high"]
 Label = Annotated[str, Constraint(max_length=64)]
 Metadata = Annotated[dict[Label, Annotated[str, Constraint(max_length=512)]], at_most(16)]
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
