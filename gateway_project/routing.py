@@ -11,8 +11,9 @@ from django.urls import URLPattern, re_path
 from gateway_project.agents.registry import registry
 from gateway_project.endpoints import ASGIApplication, EndpointConfig
 from gateway_project.transport.claims import claim
+from gateway_project.transport.connection import ASGIReceive, ASGISend
 from gateway_project.transport.nowhere import Nowhere
-from gateway_project.transport.servers.lifespan import Receive, Send, serve_lifespan
+from gateway_project.transport.servers.lifespan import serve_lifespan
 
 
 def endpoint_routes() -> list[URLPattern]:
@@ -82,7 +83,7 @@ class Mount:
         """Whether this path is one of the endpoints', in scopes of this type."""
         return self._find(kind, path) is not None
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
             await serve_lifespan(self.application, scope, receive, send)

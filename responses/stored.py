@@ -7,7 +7,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -25,6 +25,7 @@ from gateway_project.runs.record import NoteRecord
 from gateway_project.runs.retention.holds import held_among, keep_holds_out
 from gateway_project.runs.vocabulary import AbortCause, NoteKind
 from gateway_project.transport import sse
+from gateway_project.transport.connection import ASGIReceive, ASGISend
 from gateway_project.transport.consumer import GatewayConsumer
 from gateway_project.transport.errors import APIError, InvalidValue
 
@@ -97,12 +98,7 @@ class StoredResponseConsumer(StoredConsumer):
     methods: ClassVar = ("GET", "DELETE")
     follower: StreamFollower | None = None
 
-    async def __call__(
-        self,
-        scope: Mapping[str, Any],
-        receive: Callable[[], Awaitable[Mapping[str, Any]]],
-        send: Callable[[Mapping[str, Any]], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Mapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
         """Serve the request. Whoever follows a stream stops when the client leaves."""
         try:
             await super().__call__(scope, receive, send)

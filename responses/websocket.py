@@ -5,7 +5,7 @@ Source: Open Responses, OpenAPI file, ``x-openresponses-websocket``.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from channels.exceptions import StopConsumer
@@ -16,6 +16,7 @@ from gateway_project.conf import gateway_settings
 from gateway_project.execution.supervisor import current_supervisor
 from gateway_project.runs.vocabulary import AbortCause
 from gateway_project.transport.body import Body
+from gateway_project.transport.connection import ASGIReceive, ASGISend
 from gateway_project.transport.errors import APIError, InvalidValue, told
 from gateway_project.transport.socket import (
     GOING_AWAY,
@@ -42,12 +43,7 @@ class ResponsesSocket(SocketConsumer):
     dispatched while the agent works (platform fact 1).
     """
 
-    async def __call__(
-        self,
-        scope: Mapping[str, Any],
-        receive: Callable[[], Awaitable[Mapping[str, Any]]],
-        send: Callable[[Mapping[str, Any]], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Mapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
         """Serve the socket. However this ends, no run on it outlives it."""
         self._line: deque[Turn | AgentError] = deque()
         self._news = asyncio.Event()

@@ -1,6 +1,6 @@
 """What every endpoint's consumer has in common: host, method, CORS, key, request id, one error envelope."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from channels.exceptions import StopConsumer
@@ -11,7 +11,7 @@ from gateway_project.access.principal import Principal
 from gateway_project.conf import gateway_settings
 from gateway_project.transport import sse
 from gateway_project.transport.caller import identify
-from gateway_project.transport.connection import Connection
+from gateway_project.transport.connection import ASGIReceive, ASGISend, Connection
 from gateway_project.transport.dispatch import DirectDispatch
 from gateway_project.transport.errors import MethodNotAllowed, envelope, error_headers, told
 from gateway_project.transport.host import check_host, cors_headers, preflight_headers
@@ -25,12 +25,7 @@ class GatewayConsumer(DirectDispatch, AsyncHttpConsumer):
 
     methods: ClassVar[tuple[str, ...]] = ("GET",)
 
-    async def __call__(
-        self,
-        scope: Mapping[str, Any],
-        receive: Callable[[], Awaitable[Mapping[str, Any]]],
-        send: Callable[[Mapping[str, Any]], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Mapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
         """Serve the request until it is over."""
         self.scope = scope
         self.run_id = ids.new_run_id()

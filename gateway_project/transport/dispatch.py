@@ -1,10 +1,12 @@
 """The loop that all our consumers have instead of Channels' own."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
+
+from gateway_project.transport.connection import ASGIReceive
 
 
 class DirectDispatch(AsyncConsumer):
@@ -13,7 +15,7 @@ class DirectDispatch(AsyncConsumer):
     Unlike Channels' own loop this asks no channel layer and opens no thread for each message (fact 11).
     """
 
-    async def listen(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+    async def listen(self, receive: ASGIReceive) -> None:
         """Handle messages until a handler raises `StopConsumer`."""
         try:
             while True:

@@ -1,6 +1,6 @@
 """What is answered where no endpoint is."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import DisallowedHost
@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.views import defaults
 
+from gateway_project.transport.connection import ASGIReceive, ASGISend
 from gateway_project.transport.consumer import GatewayConsumer
 from gateway_project.transport.errors import APIError, InvalidHost, UnknownURL, envelope
 from gateway_project.transport.host import check_host
@@ -27,11 +28,7 @@ class Nowhere(GatewayConsumer):
         raise UnknownURL(self.scope["method"], self.scope["path"])
 
 
-async def no_websocket(
-    scope: Mapping[str, Any],
-    receive: Callable[[], Awaitable[Mapping[str, Any]]],
-    send: Callable[[Mapping[str, Any]], Awaitable[None]],
-) -> None:
+async def no_websocket(scope: Mapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
     """Refuse a WebSocket, which the server answers with 403 (ASGI specification, WebSocket, "Close")."""
     await receive()
     await send({"type": "websocket.close"})

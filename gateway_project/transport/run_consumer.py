@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, NoReturn
 
@@ -18,6 +18,7 @@ from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import AbortCause
 from gateway_project.transport.body import Body
 from gateway_project.transport.bounded import Bounded
+from gateway_project.transport.connection import ASGIReceive, ASGISend
 from gateway_project.transport.consumer import GatewayConsumer
 from gateway_project.transport.direct import DirectOutlet
 from gateway_project.transport.encoder import Encoder
@@ -36,12 +37,7 @@ class RunConsumer(Intake, GatewayConsumer):
 
     methods: ClassVar[tuple[str, ...]] = ("POST",)
 
-    async def __call__(
-        self,
-        scope: Mapping[str, Any],
-        receive: Callable[[], Awaitable[Mapping[str, Any]]],
-        send: Callable[[Mapping[str, Any]], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Mapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
         """Serve the request. However this ends, the run does not outlive the client."""
         self.received_at: datetime = clock.now()
         self.body: Body | None = None
@@ -76,7 +72,7 @@ class RunConsumer(Intake, GatewayConsumer):
         except Exception as error:  # noqa: BLE001 (the last one who can still answer)
             await self._refuse_run(error)
 
-    def _within_deadline(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> Any:
+    def _within_deadline(self, receive: ASGIReceive) -> ASGIReceive:
         """`receive`, which gives a body that does not come to its end only so long. daphne has it whole already."""
         seconds = gateway_settings().LIMITS.BODY_SECONDS
         until = asyncio.get_running_loop().time() + seconds

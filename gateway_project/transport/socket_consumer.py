@@ -1,6 +1,6 @@
 """What every consumer of a WebSocket has in common: the handshake, with the same checks as over HTTP."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from channels.exceptions import StopConsumer
@@ -10,6 +10,7 @@ from gateway_project.access.authentication import header
 from gateway_project.access.principal import Principal
 from gateway_project.conf import gateway_settings
 from gateway_project.transport.caller import identify
+from gateway_project.transport.connection import ASGIReceive, ASGISend
 from gateway_project.transport.dispatch import DirectDispatch
 from gateway_project.transport.errors import told
 from gateway_project.transport.host import check_host, check_origin
@@ -22,12 +23,7 @@ _KEY_PROTOCOL = "openai-insecure-api-key."
 class SocketConsumer(DirectDispatch):
     """One WebSocket of a caller who is known. Subclasses say what comes of its messages."""
 
-    async def __call__(
-        self,
-        scope: Mapping[str, Any],
-        receive: Callable[[], Awaitable[Mapping[str, Any]]],
-        send: Callable[[Mapping[str, Any]], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Mapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
         """Serve the socket until it is closed."""
         self.scope = with_key_of_subprotocol(scope)
         self.principal: Principal | None = None

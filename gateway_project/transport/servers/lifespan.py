@@ -10,19 +10,18 @@ from types import FrameType
 from typing import Any
 
 from gateway_project.execution.supervisor import current_supervisor, running_supervisor
+from gateway_project.transport.connection import ASGIReceive, ASGISend
 
 logger = logging.getLogger("gateway.lifespan")
 
 Message = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 _CLOSE_SECONDS = 5.0
 
 
 async def serve_lifespan(
-    application: Application, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    application: Application, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend
 ) -> None:
     """Begin and end the process's runs with the server, around the lifespan of an inner `application`.
 
