@@ -14,7 +14,7 @@ from gateway_project.transport.caller import identify
 from gateway_project.transport.connection import ASGIReceive, ASGISend, Connection
 from gateway_project.transport.dispatch import DirectDispatch
 from gateway_project.transport.errors import MethodNotAllowed, envelope, error_headers, told
-from gateway_project.transport.host import check_host, cors_headers, preflight_headers
+from gateway_project.transport.host import check_host, common_headers, cors_headers, preflight_headers
 
 
 class GatewayConsumer(DirectDispatch, AsyncHttpConsumer):
@@ -35,7 +35,7 @@ class GatewayConsumer(DirectDispatch, AsyncHttpConsumer):
             server_request.raises_when_gone = True
         self.connection = Connection(
             send,
-            self._common_headers(),
+            [*common_headers(self.run_id), *cors_headers(scope)],
             stall_seconds=gateway_settings().SLOW_READER_SECONDS or None,
             server=server_request,
         )
@@ -82,10 +82,3 @@ class GatewayConsumer(DirectDispatch, AsyncHttpConsumer):
             raise error
         known = told(error, self.run_id)
         await self.connection.reply(known.status, sse.dumps(envelope(known)), error_headers(known))
-
-    def _common_headers(self) -> list[tuple[bytes, bytes]]:
-        return [
-            (b"x-request-id", str(self.run_id).encode()),
-            (b"x-content-type-options", b"nosniff"),
-            *cors_headers(self.scope),
-        ]

@@ -1,6 +1,7 @@
-"""What Django's middleware would check: Host and CORS. It never sees a Channels consumer (platform fact 16)."""
+"""What Django's middleware would do: Host, CORS, headers of every reply. It sees no Channels consumer (fact 16)."""
 
 import ipaddress
+import uuid
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -43,6 +44,11 @@ def check_host(scope: Mapping[str, Any]) -> None:
 def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
     domain, _ = split_domain_port(host)
     return bool(domain) and validate_host(domain, allowed)
+
+
+def common_headers(request_id: uuid.UUID) -> list[tuple[bytes, bytes]]:
+    """What every reply of the gateway has, whoever makes it."""
+    return [(b"x-request-id", str(request_id).encode()), (b"x-content-type-options", b"nosniff")]
 
 
 def cors_headers(scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:

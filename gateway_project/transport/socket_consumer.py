@@ -13,7 +13,7 @@ from gateway_project.transport.caller import identify
 from gateway_project.transport.connection import ASGIReceive, ASGISend
 from gateway_project.transport.dispatch import DirectDispatch
 from gateway_project.transport.errors import told
-from gateway_project.transport.host import check_host, check_origin
+from gateway_project.transport.host import check_host, check_origin, common_headers
 from gateway_project.transport.socket import ABNORMAL, Socket
 
 _KEY_PROTOCOL = "openai-insecure-api-key."
@@ -54,9 +54,8 @@ class SocketConsumer(DirectDispatch):
 
     async def _turn_away(self, error: Exception) -> None:
         request_id = ids.new_run_id()
-        headers = [(b"x-request-id", str(request_id).encode()), (b"x-content-type-options", b"nosniff")]
         extensions = self.scope.get("extensions", {})
-        await self.socket.refuse(told(error, request_id), headers, extensions=extensions)
+        await self.socket.refuse(told(error, request_id), common_headers(request_id), extensions=extensions)
 
     def _subprotocol(self) -> str | None:
         """The first that was offered and holds no key: a page that offers any wants one of them chosen."""

@@ -1,15 +1,12 @@
 """How a server refuses a request that no application shall see: in the gateway's own form."""
 
-import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 
 from gateway_project import ids
 from gateway_project.transport import sse
-from gateway_project.transport.errors import APIError, envelope, error_headers
-from gateway_project.transport.host import cors_headers
-
-logger = logging.getLogger("gateway.request")
+from gateway_project.transport.errors import APIError, envelope, error_headers, told
+from gateway_project.transport.host import common_headers, cors_headers
 
 
 def refusal(error: APIError, origins: Sequence[bytes] = ()) -> tuple[list[tuple[bytes, bytes]], bytes]:
@@ -22,13 +19,11 @@ def refusal(error: APIError, origins: Sequence[bytes] = ()) -> tuple[list[tuple[
             read why it is refused, and its client tries again.
     """
     request_id = ids.new_run_id()
-    logger.info("request.refused", extra={"run_id": request_id, "status": error.status, "code": error.code})
-    body = sse.dumps(envelope(error))
+    body = sse.dumps(envelope(told(error, request_id)))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"x-request-id", str(request_id).encode()),
-        (b"x-content-type-options", b"nosniff"),
+        *common_headers(request_id),
         *cors_headers({"headers": [(b"origin", origin) for origin in origins]}),
         *(pair for pair in error_headers(error) if pair[0] != b"connection"),
         (b"connection", b"close"),
