@@ -50,8 +50,8 @@ class ToolContract:
         self._most = 1 if not request.parallel_tool_calls else request.max_tool_calls
         self._on_dropped = on_dropped
         self._demands = self._choice.mode in ("required", "function")
-        self._bounds = self._demands or self._choice.mode == "none" or self._choice.allowed is not None
-        self.is_idle = not self._bounds and self._most is None
+        bounds = self._demands or self._choice.mode == "none" or self._choice.allowed is not None
+        self.is_idle = not bounds and self._most is None
         """Whether the request says nothing of tools that an answer could break."""
         self._choices: dict[int, _Choice] = {}
 

@@ -29,6 +29,9 @@ from gateway_project import clock
 
 logger = logging.getLogger("gateway.agents.local")
 
+_BATCH_TOKENS = 8
+"""How much of a prompt is read between two chances to stop."""
+
 JOIN_SECONDS = 5.0
 """How long `Engine.close` waits for a worker. A batch takes 0.1 to 0.3 s."""
 
@@ -123,16 +126,12 @@ class Engine:
 
     Args:
         model_path: a GGUF file.
-        batch_tokens: how much of a prompt is read between two chances to stop.
     """
 
-    def __init__(
-        self, model_path: Path, *, context_tokens: int = 2048, slots: int = 1, batch_tokens: int = 8, threads: int = 1
-    ) -> None:
+    def __init__(self, model_path: Path, *, context_tokens: int = 2048, slots: int = 1, threads: int = 1) -> None:
         self.model_path = model_path
         self.context_tokens = context_tokens
         self.slots = slots
-        self.batch_tokens = batch_tokens
         self.threads = threads
         self._server: Any = None
         self._closing = False
@@ -154,7 +153,7 @@ class Engine:
         params.n_ctx = self.context_tokens * self.slots
         params.n_parallel = self.slots
         params.kv_unified = False
-        params.n_batch = params.n_ubatch = self.batch_tokens
+        params.n_batch = params.n_ubatch = _BATCH_TOKENS
         # Slower than none in small batches.
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self.threads
