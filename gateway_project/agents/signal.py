@@ -8,7 +8,7 @@ logger = logging.getLogger("gateway.run")
 
 
 class AbortSignal:
-    """Set once, by the run's supervisor, before the agent's task is cancelled.
+    """Set once, by whoever owns the run, before the agent meets the cancellation of its task.
 
     An agent need not look at it: its task is cancelled too. It is for work that cancellation does not
     reach (a thread, a subprocess, an engine of its own), and to tell the cause.

@@ -162,7 +162,7 @@ class CallAgent(StartRun):
 
 @dataclass(frozen=True, slots=True)
 class CloseRun:
-    """A run's end. The result tells whether this was the one that closed it."""
+    """A run's end. The result tells whether the run has this end, as `close_run` says."""
 
     record: RunRecord
 

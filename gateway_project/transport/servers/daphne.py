@@ -1,7 +1,7 @@
 """What daphne lacks, added by subclasses of its own classes.
 
 Facts 4, 5, 9, 12 and 13 of the platform: shutdown that waits for the runs, back-pressure, vanished peers, a listen
-backlog that holds a burst. How requests are read is mended in `channel` and `requests`.
+backlog that holds a burst. How requests are read is mended in `channel` and `request`.
 """
 
 import asyncio
