@@ -11,7 +11,8 @@ from gateway_project.execution.progress import Progress
 from gateway_project.runs.content.drafting import kept_beside
 from gateway_project.runs.journal import JournalUnavailable
 from gateway_project.runs.models import Run
-from gateway_project.runs.record import RunRecord, text_limits
+from gateway_project.runs.record import RunRecord
+from gateway_project.runs.sql import text_limits
 from gateway_project.runs.vocabulary import AbortOutcome, AbortPhase, RunStatus, UsageSource
 
 logger = logging.getLogger("gateway.run")

@@ -13,7 +13,7 @@ from gateway_project.conf import gateway_settings
 from gateway_project.ids import parse_run_id
 from gateway_project.runs.labels import labelled
 from gateway_project.runs.models import CLIENT_GONE, SLOW_ABORT, Run
-from gateway_project.runs.record import storable
+from gateway_project.runs.sql import storable
 from gateway_project.runs.vocabulary import (
     OPEN_STATUSES,
     AbortCause,

@@ -10,7 +10,8 @@ from gateway_project.conf import gateway_settings
 from gateway_project.runs.hints import send_hint
 from gateway_project.runs.models import Run
 from gateway_project.runs.notes import add_note
-from gateway_project.runs.record import NoteRecord, text_limits
+from gateway_project.runs.record import NoteRecord
+from gateway_project.runs.sql import text_limits
 from gateway_project.runs.vocabulary import AbortCause, NoteKind
 
 

@@ -12,6 +12,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from pydantic_core import to_json
 
+from gateway_project.runs.sql import assignments, names
 from gateway_project.runs.statement import Statement
 
 Values = Sequence[Any]
@@ -43,8 +44,7 @@ class BulkInsert:
         self._columns = columns
         self._binary = _binary(model, columns)
         fixed = dict(constants or {})
-        names = ", ".join(f'"{column}"' for column in (*columns, *fixed))
-        into = f"INSERT INTO {model._meta.db_table} ({names})"
+        into = f"INSERT INTO {model._meta.db_table} ({names((*columns, *fixed))})"
         # The same row may come again: a commit's answer can get lost, and a spill file be replayed twice.
         otherwise = f"ON CONFLICT ({_ID}) DO NOTHING"
         literals = [_literal(value) for value in fixed.values()]
@@ -95,13 +95,12 @@ class BulkUpdate:
         self._binary = _binary(model, columns)
         self._values: Callable[[Row], Values] = itemgetter(*columns)
         table = model._meta.db_table
-        each = ", ".join(f'"{column}" = %s' for column in written)
         all_ = ", ".join(f'"{column}" = {_given(model, column)}' for column in written)
         same = "".join(f' AND {table}."{column}" IS NOT DISTINCT FROM %s' for column in expected)
         same_of_all = "".join(
             f' AND {table}."{column}" IS NOT DISTINCT FROM {_given(model, column)}' for column in expected
         )
-        self._each = Statement(f"UPDATE {table} SET {each} WHERE {_ID} = %s AND {condition}{same}")  # noqa: S608 (names are ours)
+        self._each = Statement(f"UPDATE {table} SET {assignments(written)} WHERE {_ID} = %s AND {condition}{same}")  # noqa: S608 (names are ours)
         self._all = Statement(
             f"UPDATE {table} SET {all_} FROM {_rows_of(model)} "  # noqa: S608 (names are ours)
             # Once more which, so that PostgreSQL knows how few: of the rows given it takes no count.

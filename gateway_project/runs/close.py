@@ -11,20 +11,10 @@ from gateway_project.runs.alerts.outbox import announce
 from gateway_project.runs.bulk import BulkUpdate
 from gateway_project.runs.models import Run
 from gateway_project.runs.notes import add_note, seal_loose_notes
-from gateway_project.runs.record import (
-    ABORT_COLUMNS,
-    COLUMNS,
-    END_COLUMNS,
-    SEAL_COLUMNS,
-    NoteRecord,
-    RunRecord,
-    adapted,
-    assignments,
-    quoted,
-    values,
-)
+from gateway_project.runs.record import ABORT_COLUMNS, COLUMNS, END_COLUMNS, SEAL_COLUMNS, NoteRecord, RunRecord, values
 from gateway_project.runs.seals.batch import Batch, EntryKind, current_batch
 from gateway_project.runs.seals.canonical import RUN
+from gateway_project.runs.sql import adapted, assignments, names
 from gateway_project.runs.statement import Statement
 from gateway_project.runs.vocabulary import FINAL_STATUSES, AbortOutcome, AbortPhase, NoteKind, RunStatus, sources_of
 
@@ -34,7 +24,7 @@ _KNOWN = tuple(column for column in COLUMNS if column not in {*_WRITTEN, "id"})
 """What is written when a run begins, or starts, and never again."""
 _CLOSE = Statement(
     f"UPDATE {Run._meta.db_table} SET {assignments((*_WRITTEN, *SEAL_COLUMNS))} "  # noqa: S608 (names are ours)
-    f"WHERE id = %s AND status = %s RETURNING {', '.join(quoted(RUN.columns))}"
+    f"WHERE id = %s AND status = %s RETURNING {names(RUN.columns)}"
 )
 
 

@@ -14,9 +14,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 
 from gateway_project.runs.models import RunLabel
-from gateway_project.runs.record import RunRecord, adapted, quoted, storable, text_limits
+from gateway_project.runs.record import RunRecord
 from gateway_project.runs.retention.belongings import Belongings
 from gateway_project.runs.seals.rows import chunks
+from gateway_project.runs.sql import adapted, names, storable, text_limits
 from gateway_project.runs.statement import Statement
 
 NAMES = ("user", "safety_identifier", "prompt_cache_key")
@@ -26,7 +27,7 @@ _METADATA = "metadata."
 _MOST_COLONS = 10
 _COLUMNS = ("run_id", "name", "value")
 _INSERT = Statement(
-    f"INSERT INTO {RunLabel._meta.db_table} ({', '.join(quoted(_COLUMNS))}) "  # noqa: S608 (names are ours)
+    f"INSERT INTO {RunLabel._meta.db_table} ({names(_COLUMNS)}) "  # noqa: S608 (names are ours)
     "VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 )
 

@@ -5,16 +5,17 @@ import uuid
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project.runs.models import RunNote
-from gateway_project.runs.record import NOTE_COLUMNS, SEAL_COLUMNS, NoteRecord, adapted, insert_sql, quoted, values
+from gateway_project.runs.record import NOTE_COLUMNS, SEAL_COLUMNS, NoteRecord, values
 from gateway_project.runs.seals.batch import EntryKind, current_batch
 from gateway_project.runs.seals.canonical import NOTE
+from gateway_project.runs.sql import adapted, insert_sql, names
 from gateway_project.runs.statement import Statement
 
 _TABLE = RunNote._meta.db_table
 _INSERT = Statement(insert_sql(_TABLE, (*NOTE_COLUMNS, *SEAL_COLUMNS), returning=NOTE.columns))
 _SEAL_LOOSE = Statement(
     f"UPDATE {_TABLE} SET seal = %s WHERE run_id = %s AND seal IS NULL "  # noqa: S608 (names are ours)
-    f"RETURNING {', '.join(quoted(NOTE.columns))}"
+    f"RETURNING {names(NOTE.columns)}"
 )
 
 

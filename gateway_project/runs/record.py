@@ -1,6 +1,5 @@
-"""A run's row as plain data, and the one place that knows how its columns reach a database."""
+"""A run's row as plain data, its columns, and their values in order for a database."""
 
-import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -9,12 +8,12 @@ from functools import cache
 from operator import attrgetter, getitem, itemgetter
 from typing import Any, NamedTuple, Self
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project import ids
 from gateway_project.runs.models import Run, RunNote
+from gateway_project.runs.sql import converters_of, storable, text_limits
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,38 +141,6 @@ def is_untold(record: RunRecord) -> bool:
     return bool(_its_end(record) == _NO_END)
 
 
-@cache
-def text_limits(model: type[models.Model]) -> Mapping[str, int]:
-    """How many characters each text column of `model` takes."""
-    return {
-        f.name: f.max_length
-        for f in model._meta.concrete_fields
-        if isinstance(f, models.CharField) and f.max_length is not None
-    }
-
-
-@cache
-def _converters(vendor: str, uses_native_uuid: bool) -> Mapping[type, Callable[[Any], Any]]:
-    """How values of a type are handed to the database driver."""
-    converters: dict[type, Callable[[Any], Any]] = {dict: _json_text}
-    if not uses_native_uuid:
-        converters[uuid.UUID] = attrgetter("hex")
-    if vendor == "sqlite":
-        # Naive: spelling an offset only to cut it takes half as long again.
-        converters[datetime] = lambda value: value.replace(tzinfo=None).isoformat(" ", "microseconds")
-    return converters
-
-
-def _json_text(value: Mapping[str, Any]) -> str:
-    return json.dumps(storable(value), cls=DjangoJSONEncoder) if value else "{}"
-
-
-def adapted(value: Any, connection: BaseDatabaseWrapper) -> Any:
-    """One value as `connection`'s driver wants it."""
-    converter = _converters(connection.vendor, connection.features.has_native_uuid_field).get(type(value))
-    return converter(value) if converter else value
-
-
 def values(record: RunRecord | NoteRecord, columns: tuple[str, ...], connection: BaseDatabaseWrapper) -> list[Any]:
     """The values of `columns`, in order, as `connection`'s driver wants them.
 
@@ -187,7 +154,7 @@ def values(record: RunRecord | NoteRecord, columns: tuple[str, ...], connection:
     except TypeError:
         is_plain = False  # An agent may have put anything there.
     stored = map(getitem, texts, read.cuts) if is_plain else map(_cut, texts, read.cuts)
-    converters = _converters(connection.vendor, connection.features.has_native_uuid_field)
+    converters = converters_of(connection.vendor, connection.features.has_native_uuid_field)
     converted = [
         converter(value) if (converter := converters.get(type(value))) is not None else value
         for value in read.to_convert(record)
@@ -241,19 +208,6 @@ def _cut(value: Any, cut: slice) -> Any:
     return value if value is None else storable(value if isinstance(value, str) else str(value))[cut]
 
 
-def storable(value: Any) -> Any:
-    """`value` without what a database refuses: NUL in text (PostgreSQL) and lone surrogates."""
-    if isinstance(value, str):
-        if value.isascii():
-            return value.replace("\x00", "\ufffd")
-        return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
-    if isinstance(value, Mapping):
-        return {storable(key): storable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [storable(item) for item in value]
-    return value
-
-
 def bare_end(record: RunRecord) -> RunRecord:
     """The end of a run without whatever a database might refuse in it: who, when and how only."""
     return RunRecord(
@@ -271,22 +225,3 @@ def bare_end(record: RunRecord) -> RunRecord:
         abort_outcome=record.abort_outcome,
         error_code=record.error_code or "record_refused",
     )
-
-
-def insert_sql(table: str, columns: tuple[str, ...], *, returning: tuple[str, ...] = ()) -> str:
-    """A parametrised INSERT of `columns`, in order, that does nothing and returns nothing when the row is there."""
-    marks = ", ".join(["%s"] * len(columns))
-    names = ", ".join(quoted(columns))
-    # The same row may come again: a commit's answer can get lost, and a spill file be replayed twice.
-    insert = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (names are ours)
-    return f"{insert} RETURNING {', '.join(quoted(returning))}" if returning else insert
-
-
-def quoted(columns: tuple[str, ...]) -> list[str]:
-    """Column names quoted for SQL (both databases take double quotes)."""
-    return [f'"{column}"' for column in columns]
-
-
-def assignments(columns: tuple[str, ...]) -> str:
-    """``"a" = %s, "b" = %s`` for an UPDATE."""
-    return ", ".join(f"{column} = %s" for column in quoted(columns))

@@ -14,9 +14,9 @@ from gateway_project.review.api.runs import NO_RUN, seen_run
 from gateway_project.review.api.shapes import Refusal, TextField, shape_of
 from gateway_project.review.api.views import Operation, OperatorView
 from gateway_project.review.export import iso
-from gateway_project.runs.record import text_limits
 from gateway_project.runs.retention.holds import UnknownRun, is_held, lift_hold, set_hold
 from gateway_project.runs.retention.models import LegalHold
+from gateway_project.runs.sql import text_limits
 
 SET = "gateway_runs.set_legal_hold"
 

@@ -20,7 +20,7 @@ from gateway_project.review.api.authentication import Operator
 from gateway_project.review.api.shapes import MOST_LISTED, FlagField, MomentField, Refusal, TextField, shape_of
 from gateway_project.review.api.views import Operation, OperatorView
 from gateway_project.review.export import iso
-from gateway_project.runs.record import text_limits
+from gateway_project.runs.sql import text_limits
 
 logger = logging.getLogger("gateway.api")
 

@@ -12,7 +12,7 @@ from gateway_project import clock
 from gateway_project.review.paging import Position
 from gateway_project.review.questions import QUESTIONS, SEARCHED, Choice
 from gateway_project.runs.models import Run
-from gateway_project.runs.record import text_limits
+from gateway_project.runs.sql import text_limits
 
 MOST_LISTED = 200
 

@@ -11,9 +11,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from gateway_project import ids
 from gateway_project.runs.content.models import RunContent
 from gateway_project.runs.journal.spill import spilled
-from gateway_project.runs.record import SEAL_COLUMNS, adapted, insert_sql
+from gateway_project.runs.record import SEAL_COLUMNS
 from gateway_project.runs.seals.batch import EntryKind, current_batch
 from gateway_project.runs.seals.canonical import CONTENT
+from gateway_project.runs.sql import adapted, insert_sql
 
 logger = logging.getLogger("gateway.content")
 

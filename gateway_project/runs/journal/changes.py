@@ -21,15 +21,13 @@ from gateway_project.runs.record import (
     START_COLUMNS,
     NoteRecord,
     RunRecord,
-    adapted,
-    assignments,
     bare_end,
-    insert_sql,
     is_untold,
     values,
 )
 from gateway_project.runs.seals.batch import EntryKind, current_batch
 from gateway_project.runs.seals.canonical import RUN
+from gateway_project.runs.sql import adapted, assignments, insert_sql, marks
 from gateway_project.runs.statement import Statement
 from gateway_project.runs.vocabulary import OPEN_STATUSES, TRANSITIONS, RunStatus, sources_of
 
@@ -40,7 +38,7 @@ _INSERT_ENDED = Statement(insert_sql(Run._meta.db_table, (*COLUMNS, *SEAL_COLUMN
 _START_SOURCES = sources_of(RunStatus.RUNNING)
 _START = Statement(
     f"UPDATE {Run._meta.db_table} SET {assignments(START_COLUMNS)} "  # noqa: S608 (names are ours)
-    f"WHERE id = %s AND status IN ({', '.join(['%s'] * len(_START_SOURCES))})"
+    f"WHERE id = %s AND status IN ({marks(len(_START_SOURCES))})"
 )
 _CALL = Statement(f"UPDATE {Run._meta.db_table} SET started_at = %s WHERE id = %s AND status = %s")  # noqa: S608 (ours)
 

@@ -9,9 +9,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from gateway_project import clock
 from gateway_project.conf import gateway_settings
 from gateway_project.runs.models import Run
-from gateway_project.runs.record import text_limits
 from gateway_project.runs.retention.models import LegalHold
 from gateway_project.runs.seals.rows import chunks
+from gateway_project.runs.sql import text_limits
 
 
 class UnknownRun(ValueError):

@@ -20,10 +20,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 
 from gateway_project import clock, ids
-from gateway_project.runs.record import adapted, quoted
 from gateway_project.runs.seals.batch import Batch, collecting, pack
 from gateway_project.runs.seals.canonical import HASH_BYTES, VERSION
 from gateway_project.runs.seals.models import Chain, Seal
+from gateway_project.runs.sql import adapted, marks, names
 from gateway_project.runs.statement import Statement
 
 logger = logging.getLogger("gateway.seals")
@@ -37,8 +37,7 @@ _CHAIN_COLUMNS = ("id", "writer", "head_number", "head_hash", "head_at", "named_
 
 
 def _insert(table: str, columns: tuple[str, ...]) -> Statement:
-    marks = ", ".join(["%s"] * len(columns))
-    return Statement(f"INSERT INTO {table} ({', '.join(quoted(columns))}) VALUES ({marks})")  # noqa: S608 (names are ours)
+    return Statement(f"INSERT INTO {table} ({names(columns)}) VALUES ({marks(len(columns))})")  # noqa: S608 (names are ours)
 
 
 _INSERT_SEAL = _insert(Seal._meta.db_table, _SEAL_COLUMNS)
@@ -50,8 +49,8 @@ _MOVE = (
 _MOVE_HEAD = Statement(_MOVE)
 _APPEND = Statement(
     f"WITH moved AS ({_MOVE} RETURNING id) "  # noqa: S608 (names are ours)
-    f"INSERT INTO {Seal._meta.db_table} ({', '.join(quoted(_SEAL_COLUMNS))}) "
-    f"SELECT {', '.join(['%s'] * len(_SEAL_COLUMNS))} FROM moved"
+    f"INSERT INTO {Seal._meta.db_table} ({names(_SEAL_COLUMNS)}) "
+    f"SELECT {marks(len(_SEAL_COLUMNS))} FROM moved"
 )
 """Both in one round trip (PostgreSQL)."""
 

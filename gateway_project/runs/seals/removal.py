@@ -12,7 +12,6 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project.runs.models import Run, RunNote
-from gateway_project.runs.record import adapted, assignments
 from gateway_project.runs.retention.belongings import all_belongings
 from gateway_project.runs.retention.holds import clear_lifted_holds, held_among, keep_holds_out
 from gateway_project.runs.seals.batch import LAYOUTS, Batch, Entry, EntryKind, current_batch
@@ -20,6 +19,7 @@ from gateway_project.runs.seals.canonical import Layout, Row
 from gateway_project.runs.seals.models import Tombstone
 from gateway_project.runs.seals.rows import chunks, entries_of, rows_by_id
 from gateway_project.runs.seals.triggers import maintenance
+from gateway_project.runs.sql import adapted, assignments
 from gateway_project.runs.vocabulary import OPEN_STATUSES
 
 

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from gateway_project.runs.record import adapted, quoted
 from gateway_project.runs.seals.batch import Entry, EntryKind, row_id, stored_bytes, unpack
 from gateway_project.runs.seals.canonical import Layout, Row
 from gateway_project.runs.seals.chain import Head
 from gateway_project.runs.seals.models import Chain, Seal, Tombstone
+from gateway_project.runs.sql import adapted, marks, names
 
 Item = TypeVar("Item")
 
@@ -24,8 +24,8 @@ def rows_by_id(layout: Layout, ids: Iterable[uuid.UUID], connection: BaseDatabas
     found: dict[uuid.UUID, Row] = {}
     for chunk in chunks(ids, layout.rows_at_a_time):
         sql = (
-            f"SELECT {', '.join(quoted(layout.columns))} FROM {layout.model._meta.db_table} "  # noqa: S608 (names are ours)
-            f"WHERE id IN ({', '.join(['%s'] * len(chunk))})"
+            f"SELECT {names(layout.columns)} FROM {layout.model._meta.db_table} "  # noqa: S608 (names are ours)
+            f"WHERE id IN ({marks(len(chunk))})"
         )
         try:
             with connection.cursor() as cursor:
@@ -69,8 +69,7 @@ def seals_named(
     """The seals that these rows name."""
     named: dict[uuid.UUID, uuid.UUID | None] = {}
     for chunk in chunks(ids):
-        marks = ", ".join(["%s"] * len(chunk))
-        sql = f"SELECT id, seal FROM {layout.model._meta.db_table} WHERE id IN ({marks})"  # noqa: S608 (names are ours)
+        sql = f"SELECT id, seal FROM {layout.model._meta.db_table} WHERE id IN ({marks(len(chunk))})"  # noqa: S608 (names are ours)
         with connection.cursor() as cursor:
             cursor.execute(sql, [adapted(id_, connection) for id_ in chunk])
             named |= {row_id({"id": id_}): _seal(seal) for id_, seal in cursor.fetchall()}

@@ -17,7 +17,7 @@ from gateway_project.review.models import Accessed, AccessVia
 from gateway_project.review.paging import Selection
 from gateway_project.review.questions import QUESTIONS
 from gateway_project.runs.models import Run
-from gateway_project.runs.record import storable
+from gateway_project.runs.sql import storable
 
 
 class Command(BaseCommand):
