@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -12,7 +11,7 @@ from gateway_project.runs.bulk import BulkUpdate
 from gateway_project.runs.models import Run
 from gateway_project.runs.notes import add_note, seal_loose_notes
 from gateway_project.runs.record import ABORT_COLUMNS, COLUMNS, END_COLUMNS, SEAL_COLUMNS, NoteRecord, RunRecord, values
-from gateway_project.runs.seals.batch import Batch, EntryKind, current_batch
+from gateway_project.runs.seals.batch import EntryKind, current_batch, seal_values
 from gateway_project.runs.seals.canonical import RUN
 from gateway_project.runs.sql import adapted, assignments, names
 from gateway_project.runs.statement import Statement
@@ -92,11 +91,6 @@ def close_run(end: RunRecord, connection: BaseDatabaseWrapper) -> bool:
     return close_runs([end], connection)[0]
 
 
-def _sealed(end: RunRecord, connection: BaseDatabaseWrapper, batch: Batch | None) -> list[Any]:
-    seal = (adapted(batch.id, connection), RUN.new_salts()) if batch is not None else (None, None)
-    return [*values(end, _WRITTEN, connection), *seal]
-
-
 def _close_after_a_look(end: RunRecord, connection: BaseDatabaseWrapper) -> bool:
     """Where the row has a wish to abort, or an end, or is not there."""
     # Locked, so that no wish to abort is written between the look and the update.
@@ -105,10 +99,9 @@ def _close_after_a_look(end: RunRecord, connection: BaseDatabaseWrapper) -> bool
     if run is None or RunStatus(run.status) not in sources_of(RunStatus(end.status)) or _runs_elsewhere(run, end):
         return _came_second(end, run, connection)
     end, note = _with_first_abort(end, run)
-    batch = current_batch()
-    parameters = [*_sealed(end, connection, batch), adapted(end.id, connection), run.status]
-    closed = _CLOSE.rows(parameters, connection)
-    if batch is not None:
+    final = [*values(end, _WRITTEN, connection), *seal_values(RUN, connection)]
+    closed = _CLOSE.rows([*final, adapted(end.id, connection), run.status], connection)
+    if (batch := current_batch()) is not None:
         batch.add_rows(EntryKind.RUN, closed)
     if closed:
         announce(end, closed[0][_AGENT], connection)

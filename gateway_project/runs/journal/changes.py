@@ -25,9 +25,9 @@ from gateway_project.runs.record import (
     is_untold,
     values,
 )
-from gateway_project.runs.seals.batch import EntryKind, current_batch
+from gateway_project.runs.seals.batch import EntryKind, current_batch, seal_values
 from gateway_project.runs.seals.canonical import RUN
-from gateway_project.runs.sql import adapted, assignments, insert_sql, marks
+from gateway_project.runs.sql import assignments, insert_sql, marks
 from gateway_project.runs.statement import Statement
 from gateway_project.runs.vocabulary import OPEN_STATUSES, TRANSITIONS, RunStatus, sources_of
 
@@ -77,11 +77,9 @@ class InsertRun:
             self._insert_ended(connection)
 
     def _insert_ended(self, connection: BaseDatabaseWrapper) -> None:
-        parameters = values(self.record, COLUMNS, connection)
-        batch = current_batch()
-        seal = (adapted(batch.id, connection), RUN.new_salts()) if batch is not None else (None, None)
-        inserted = _INSERT_ENDED.rows([*parameters, *seal], connection)
-        if batch is not None:
+        parameters = [*values(self.record, COLUMNS, connection), *seal_values(RUN, connection)]
+        inserted = _INSERT_ENDED.rows(parameters, connection)
+        if (batch := current_batch()) is not None:
             batch.add_rows(EntryKind.RUN, inserted)
         if inserted:
             announce(self.record, self.record.agent, connection)

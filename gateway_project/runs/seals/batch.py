@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from gateway_project import ids
 from gateway_project.runs.seals.canonical import CONTENT, HASH_BYTES, NOTE, RUN, Layout, Row
+from gateway_project.runs.sql import adapted
 
 ENTRY_BYTES = 1 + 16 + HASH_BYTES
 
@@ -96,6 +99,12 @@ _CURRENT: ContextVar[Batch | None] = ContextVar("gateway_seal_batch", default=No
 def current_batch() -> Batch | None:
     """The batch of the transaction that runs in this thread, if its writer seals."""
     return _CURRENT.get()
+
+
+def seal_values(layout: Layout, connection: BaseDatabaseWrapper) -> tuple[Any, Any]:
+    """The values of `SEAL_COLUMNS` for a row that becomes final now; nothing where nobody seals."""
+    batch = current_batch()
+    return (None, None) if batch is None else (adapted(batch.id, connection), layout.new_salts())
 
 
 @contextmanager
