@@ -11,7 +11,7 @@ from gateway_project.conf import GatewaySettings
 from gateway_project.execution.content import ContentLog, log
 from gateway_project.execution.content.answered import Answer
 from gateway_project.execution.content.asked import as_plain
-from gateway_project.runs.content.drafting import MARGIN
+from gateway_project.runs.content.cutter import MARGIN
 from gateway_project.runs.content.record import ContentRecord, KeepContent
 from gateway_project.runs.journal import Change
 from tests.runs.records import make_record

@@ -15,7 +15,8 @@ from gateway_project.agents.events import (
     ToolCallDelta,
 )
 from gateway_project.growing_text import GrowingText
-from gateway_project.runs.content.drafting import MARGIN, Piece, encoded
+from gateway_project.runs.content.cutter import MARGIN
+from gateway_project.runs.content.drafting import Piece, encoded
 
 _MOST_PIECES = 500
 _MOST_PENDING = 1000

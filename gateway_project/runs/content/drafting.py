@@ -4,28 +4,20 @@ import hashlib
 import json
 import logging
 import os
-import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from gateway_project.conf import gateway_settings, import_dotted
 from gateway_project.content_modes import ContentMode
+from gateway_project.runs.content.cutter import Cutter, Redact
 from gateway_project.runs.content.record import ContentRecord
 
 logger = logging.getLogger("gateway.content")
 
-Redact = Callable[[str], str]
-"""A hook of ``GATEWAY["CONTENT_REDACTION"]``: a text → the text without what must not be kept. It must be fast."""
-
-MARGIN = 16_384
-"""How many characters beyond a cut are looked at: a secret that the cut goes through must be found as a whole."""
-
 _SALT_BYTES = 16
-_KEY_CHARACTERS = 1000
-_DATA_URL = re.compile(r"data:([\w.+/-]{1,100});base64,([A-Za-z0-9+/=_-]{256,})")
 
 
 @dataclass(slots=True)
@@ -89,7 +81,7 @@ def kept_beside(text: str, mode: ContentMode, *, run_id: uuid.UUID, most: int) -
     if mode not in (ContentMode.REDACTED, ContentMode.FULL):
         return None
     try:
-        return _Cutter(_hooks(mode), most).text(text)
+        return Cutter(_hooks(mode), most).text(text)
     except BaseException as failure:  # noqa: BLE001 (a hook is foreign code; its message may hold the text)
         logger.error("content.not_kept", extra={"run_id": run_id, "error": type(failure).__name__, "mode": mode})
         return None
@@ -162,8 +154,8 @@ def characters_of(value: Any) -> int:
 
 def _fill_texts(record: ContentRecord, draft: Draft, remarks: list[str]) -> None:
     hooks, most = _hooks(draft.mode), gateway_settings().CONTENT_CHARACTERS
-    record.request = _storable(_kept_request(draft.asked, _Cutter(hooks, most), remarks))
-    record.answer = _storable(_kept_answer(draft.answered, _Cutter(hooks, most), remarks))
+    record.request = _storable(_kept_request(draft.asked, Cutter(hooks, most), remarks))
+    record.answer = _storable(_kept_answer(draft.answered, Cutter(hooks, most), remarks))
 
 
 def _hooks(mode: ContentMode) -> list[Redact]:
@@ -176,7 +168,7 @@ def _hooks(mode: ContentMode) -> list[Redact]:
     return hooks
 
 
-def _kept_request(asked: Mapping[str, Any], cutter: "_Cutter", remarks: list[str]) -> dict[str, Any]:
+def _kept_request(asked: Mapping[str, Any], cutter: Cutter, remarks: list[str]) -> dict[str, Any]:
     """The newest messages first: of a long conversation what was asked last matters most."""
     messages: list[Any] = []
     for message in reversed(asked["messages"]):
@@ -194,7 +186,7 @@ def _kept_request(asked: Mapping[str, Any], cutter: "_Cutter", remarks: list[str
     return kept
 
 
-def _kept_answer(answered: Sequence[Piece], cutter: "_Cutter", remarks: list[str]) -> list[dict[str, Any]]:
+def _kept_answer(answered: Sequence[Piece], cutter: Cutter, remarks: list[str]) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] = []
     for piece in answered:
         if cutter.is_full:
@@ -212,98 +204,11 @@ def _kept_answer(answered: Sequence[Piece], cutter: "_Cutter", remarks: list[str
     return kept
 
 
-@dataclass(slots=True)
-class _Cutter:
-    """Redacts texts and lets through so many characters in all."""
-
-    hooks: Sequence[Redact]
-    left: int
-    has_cut: bool = False
-    _names: dict[str, tuple[str, str | None]] = field(default_factory=dict)
-
-    @property
-    def is_full(self) -> bool:
-        return self.left <= 0
-
-    def redact(self, text: str) -> str:
-        for hook in self.hooks:
-            text = hook(text)
-            if not isinstance(text, str):
-                raise TypeError("a hook gave no text")
-        return _DATA_URL.sub(_without_data, text) if ";base64," in text else text
-
-    def text(self, text: str, *, is_whole: bool = True) -> str:
-        """The text as it may be kept. Redacted first and cut then, or half a secret might stay."""
-        room = max(self.left, 0)
-        looked_at = text[: room + MARGIN]
-        cut = len(looked_at) < len(text) or not is_whole
-        kept = self.redact(looked_at)
-        if cut:
-            kept = kept[: max(0, len(kept) - MARGIN)]
-        if cut or len(kept) > room:
-            self.has_cut = True
-            kept = kept[:room]
-        self.left -= len(kept) + 1
-        return kept
-
-    def value(self, value: Any) -> Any:
-        """The same of a value with texts in it. What has no room any more is left out."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, Mapping):
-            return self._entries(value)
-        if isinstance(value, Sequence):
-            items = []
-            for item in value:
-                if self.is_full:
-                    self.has_cut = True
-                    break
-                items.append(self.value(item))
-            return items
-        self.left -= 1
-        return value
-
-    def _entries(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        kept: dict[str, Any] = {}
-        for key, item in value.items():
-            if self.is_full:
-                self.has_cut = True
-                break
-            name, secret = self._named(str(key))
-            self.left -= len(name) + 1
-            is_plain = isinstance(item, str | int | float) and not isinstance(item, bool)
-            kept[name] = secret if secret is not None and is_plain else self.value(item)
-        return kept
-
-    def _named(self, key: str) -> tuple[str, str | None]:
-        """A key as it may be kept; and what to keep of its value, where that is a secret by its name alone."""
-        if key not in self._names:
-            looked_at = key[: _KEY_CHARACTERS + MARGIN]
-            kept = self.redact(looked_at)
-            if len(looked_at) < len(key):
-                kept = kept[: max(0, len(kept) - MARGIN)]
-            self._names[key] = (kept[:_KEY_CHARACTERS], self._secret_named(key[-_KEY_CHARACTERS:]))
-        return self._names[key]
-
-    def _secret_named(self, name: str) -> str | None:
-        """What to keep of a value with this name; None where the name does not make it a secret."""
-        found = self.redact(f"{name}=x")
-        if found.endswith("=x"):
-            return None
-        return found.removeprefix(f"{name}=") if found.startswith(f"{name}=") else "[redacted]"
-
-
 def _shared(one: str, other: str) -> int:
     """How many characters both begin with."""
     if one.startswith(other):
         return len(other)
     return next((index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
-
-
-def _without_data(match: re.Match[str]) -> str:
-    """A data URL in a text: type, length and digest instead of the data."""
-    data = match[2]
-    return f"data:{match[1]};base64,[{len(data)} characters, sha256 {hashlib.sha256(data.encode()).hexdigest()}]"
 
 
 def _storable(value: Any) -> str:

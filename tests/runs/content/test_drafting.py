@@ -13,8 +13,8 @@ from pytest_django import Settings
 
 from gateway_project import clock, ids
 from gateway_project.content_modes import ContentMode, mode_in_force
+from gateway_project.runs.content.cutter import MARGIN
 from gateway_project.runs.content.drafting import (
-    MARGIN,
     Draft,
     Piece,
     digest_of_answer,
