@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway_project import clock, ids
-from gateway_project.runs.journal.spill import Spill, SpillableChange
+from gateway_project.runs.journal.lines import SpillableChange
+from gateway_project.runs.journal.spill import Spill
 from responses.store import AppendFrames, EndRecord, EndResponse, FramesRecord, ResponseRecord, StoreResponse
 
 

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project import ids
 from gateway_project.runs.content.models import RunContent
-from gateway_project.runs.journal.spill import spilled
+from gateway_project.runs.journal.lines import spilled
 from gateway_project.runs.record import SEAL_COLUMNS
 from gateway_project.runs.seals.batch import EntryKind, current_batch
 from gateway_project.runs.seals.canonical import CONTENT

@@ -11,7 +11,7 @@ from gateway_project.runs.journal.changes import (
     StartRun,
 )
 from gateway_project.runs.journal.entry import JournalUnavailable, LeaseLost
-from gateway_project.runs.journal.spill import spilled
+from gateway_project.runs.journal.lines import spilled
 from gateway_project.runs.journal.writer import Journal
 
 __all__ = [

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gateway_project.runs.journal.changes import Change
 from gateway_project.runs.journal.entry import Entry, JournalUnavailable, Result, resolve
-from gateway_project.runs.journal.spill import Spill, spillable
+from gateway_project.runs.journal.lines import spillable
+from gateway_project.runs.journal.spill import Spill
 
 logger = logging.getLogger("gateway.journal")
 

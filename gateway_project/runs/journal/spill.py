@@ -1,7 +1,7 @@
 """Where changes wait while the database is away: an append-only file, one a process, replayed in order.
 
-A record is a line: the CRC-32 of the text, a space, the text (JSON). A tail torn by a crash is left out. The
-owner holds a lock on its file, so that another process knows a dead one's file from a living one's.
+A record is a line (see `lines`). A tail torn by a crash is left out. The owner holds a lock on its file, so that
+another process knows a dead one's file from a living one's.
 
 A process can leave two: what is older than its queue, and what is younger. Their names sort in that order, in which
 they are adopted.
@@ -12,54 +12,23 @@ What is adopted becomes part of the sealed records, so that a file counts only i
 import errno
 import fcntl
 import hashlib
-import json
 import logging
 import os
 import stat
 import tempfile
-import uuid
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
-from datetime import datetime
-from functools import cache
+from collections.abc import Iterable, Iterator
 from io import FileIO
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar, get_args, get_type_hints
+from typing import BinaryIO
 from weakref import WeakSet
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
 
 from gateway_project import clock, ids
-from gateway_project.runs.journal.changes import CallAgent, Change, CloseRun, InsertRun, Note, StartRun
+from gateway_project.runs.journal.lines import SpillableChange, change_in, line_of, text_in
 
 logger = logging.getLogger("gateway.journal")
-
-
-class SpillableChange(Change, Protocol):
-    """What must not be lost: a change whose `record`, a flat dataclass, is all there is of it."""
-
-    @property
-    def record(self) -> Any:
-        """What is written."""
-
-
-_TYPES: dict[str, type[SpillableChange]] = {
-    cls.__name__: cls for cls in (InsertRun, StartRun, CallAgent, CloseRun, Note)
-}
-
-_Change = TypeVar("_Change", bound=type[SpillableChange])
-
-
-def spilled(cls: _Change) -> _Change:
-    """Let the changes of an app's own class be kept while the database is away, like those of the runs.
-
-    Any other change asks the database something, and can be asked again.
-    """
-    _TYPES[cls.__name__] = cls
-    return cls
 
 
 def spill_folder(configured: str | None, alias: str) -> Path:
@@ -117,7 +86,7 @@ class Spill:
         faults: list[Exception | None] = []
         for change in changes:
             try:
-                lines.append(_encode_end(change) if isinstance(change, CloseRun) else _encode(change))
+                lines.append(line_of(change))
             except Exception as error:  # noqa: BLE001 (an agent may have put anything there)
                 faults.append(error)
             else:
@@ -269,12 +238,12 @@ def _read(file: BinaryIO, path: Path, offset: int, most: int | None) -> tuple[li
     for line in file:
         if most is not None and len(changes) >= most:
             break
-        checksum, _, text = line.rstrip(b"\n").partition(b" ")
-        if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
+        text = text_in(line)
+        if text is None:
             logger.error("spill.damaged_tail", extra={"path": str(path), "offset": offset})
             return changes, path.stat().st_size
         try:
-            changes.append(_decode(text))
+            changes.append(change_in(text))
         except (LookupError, TypeError, ValueError) as error:
             aside = _set_aside(path, line)
             logger.error("spill.unknown_record", extra={"path": str(aside), "error": repr(error)})
@@ -294,65 +263,9 @@ def _set_aside(path: Path, line: bytes) -> Path:
     return aside
 
 
-def _encode_end(change: CloseRun) -> bytes:
-    """A run's end; with the bare minimum, where something in it cannot be written."""
-    try:
-        return _encode(change)
-    except Exception as error:  # noqa: BLE001 (as in `append`)
-        logger.error("spill.end_reduced", extra={"run": str(change.record.id), "error": type(error).__name__})
-        return _encode(change.bare())
-
-
-def _encode(change: SpillableChange) -> bytes:
-    text = json.dumps([type(change).__name__, asdict(change.record)], cls=_Encoder).encode("utf-8", "replace")
-    return b"%08x %s\n" % (zlib.crc32(text), text)
-
-
-def _decode(text: bytes) -> SpillableChange:
-    name, values = json.loads(text)
-    change = _TYPES[name]
-    record, readers = _record_of(change)
-    known = {each.name: values[each.name] for each in fields(record) if each.name in values}  # Columns may be gone.
-    for key in readers:
-        if known.get(key) is not None:
-            known[key] = readers[key](known[key])
-    return change(record(**known))  # type: ignore[call-arg]  # each is made of its record
-
-
-class _Encoder(DjangoJSONEncoder):
-    """Keeps microseconds, which Django's own cuts."""
-
-    def default(self, value: Any) -> Any:
-        if isinstance(value, uuid.UUID):
-            return value.hex
-        return value.isoformat() if isinstance(value, datetime) else super().default(value)
-
-
-_READERS: Mapping[type, Callable[[Any], Any]] = {uuid.UUID: uuid.UUID, datetime: datetime.fromisoformat}
-
-
-@cache
-def _record_of(change: type[SpillableChange]) -> tuple[type[Any], Mapping[str, Callable[[Any], Any]]]:
-    """The class of a change's record, and how those of its fields are read that JSON does not know."""
-    field = getattr(change, "record", None)  # Where it is made when it is asked for.
-    record = get_type_hints(field.fget)["return"] if isinstance(field, property) else get_type_hints(change)["record"]
-    readers = {}
-    for name, hint in get_type_hints(record).items():
-        for option in get_args(hint) or (hint,):
-            if option in _READERS:
-                readers[name] = _READERS[option]
-    return record, readers
-
-
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def spillable(changes: Sequence[Change]) -> list[SpillableChange]:
-    """Those of `changes` that must not be lost."""
-    kinds = tuple(_TYPES.values())
-    return [change for change in changes if isinstance(change, kinds)]

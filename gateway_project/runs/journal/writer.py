@@ -27,8 +27,9 @@ from gateway_project.runs.journal.changes import (
     starting_worker,
 )
 from gateway_project.runs.journal.entry import Entry, JournalUnavailable, LeaseLost, Result, resolve
+from gateway_project.runs.journal.lines import spillable
 from gateway_project.runs.journal.overflow import Overflow
-from gateway_project.runs.journal.spill import Spill, orphans, spill_folder, spillable
+from gateway_project.runs.journal.spill import Spill, orphans, spill_folder
 from gateway_project.runs.lease import HoldLease, Sweep
 from gateway_project.runs.seals.chain import ChainWriter
 
