@@ -1,5 +1,6 @@
 """What tests of keys share: requests, an adapter that lets go of its connections, a clock to move on."""
 
+import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -53,12 +54,12 @@ async def adapter() -> AsyncIterator[APIKeyAuthentication]:
 
 @pytest.fixture
 def move_on(monkeypatch: pytest.MonkeyPatch) -> MoveOn:
-    """Moves the monotonic clock on, by so many seconds."""
-    ahead, real = 0.0, clock.monotonic
+    """Moves the monotonic clock on, by so many seconds. By itself it stands still, however long a test takes."""
+    begun, ahead = float(math.ceil(clock.monotonic())), 0.0
 
     def move(seconds: float) -> None:
         nonlocal ahead
         ahead += seconds
 
-    monkeypatch.setattr(clock, "monotonic", lambda: real() + ahead)
+    monkeypatch.setattr(clock, "monotonic", lambda: begun + ahead)
     return move

@@ -18,7 +18,7 @@ from gateway_project.access.models import APIKey
 from gateway_project.access.principal import Principal
 from tests.access.conftest import MoveOn, bearer, change, make_key
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("move_on")]
 
 
 class Database:
@@ -54,7 +54,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Database:
 def hanging(database: Database) -> Iterator[threading.Event]:
     """The database takes questions and does not answer until this is set."""
     answering = threading.Event()
-    database.away = partial(answering.wait, 20)
+    database.away = partial(answering.wait, 60)
     yield answering
     answering.set()
 
@@ -158,7 +158,7 @@ async def test_while_it_is_known_to_be_away_one_request_at_a_time_tries_it(
     assert None not in await ask_all(adapter, keys)
 
 
-@gateway(JOURNAL_SECONDS=0.2, ACCEPT_WITHOUT_DATABASE=True)
+@gateway(JOURNAL_SECONDS=2, ACCEPT_WITHOUT_DATABASE=True)
 async def test_a_database_that_hangs_holds_nobody_for_longer_than_the_setting_says(
     configured: None,
     adapter: APIKeyAuthentication,
@@ -170,7 +170,7 @@ async def test_a_database_that_hangs_holds_nobody_for_longer_than_the_setting_sa
     await adapter.authenticate(bearer(seen))
     hanging: threading.Event = request.getfixturevalue("hanging")
     move_on(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         served, refused = await ask_all(adapter, [seen, new])
     assert isinstance(served, Principal)
     assert isinstance(refused, OperationalError)
@@ -195,12 +195,12 @@ async def test_nobody_takes_the_answer_to_a_question_older_than_a_second(
     def answer_late(prefixes: Collection[str]) -> dict[str, APIKey]:
         found = query(prefixes)
         answered.set()
-        release.wait(20)
+        release.wait(60)
         return found
 
     monkeypatch.setattr(lookup, "_query", answer_late)
     early = asyncio.ensure_future(adapter.authenticate(bearer(text)))
-    await asyncio.to_thread(answered.wait, 20)
+    await asyncio.to_thread(answered.wait, 60)
     await change(key, revoked_at=clock.now())
     in_time = asyncio.ensure_future(adapter.authenticate(bearer(text)))
     await asyncio.sleep(0)
@@ -260,12 +260,12 @@ async def ask_all(adapter: APIKeyAuthentication, keys: list[str]) -> list[object
 
 async def back(adapter: APIKeyAuthentication) -> None:
     """Wait until the question that hung has its answer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while adapter._lookup._busy:
             await asyncio.to_thread(time.sleep, 0.01)
 
 
 async def without_waiting(adapter: APIKeyAuthentication, text: str) -> Principal | None:
     """The answer, which must come within the loop's next turns."""
-    async with asyncio.timeout(0.05):
+    async with asyncio.timeout(1):
         return await adapter.authenticate(bearer(text))

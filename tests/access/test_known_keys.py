@@ -17,7 +17,7 @@ from tests.access.conftest import MoveOn, bearer, change, make_key
 
 Result = TypeVar("Result")
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("move_on")]
 
 
 @pytest.fixture
