@@ -5,8 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 from django.core.signals import setting_changed
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests import services
+
+# How long an example takes says something of the machine only.
+hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("any machine")
 
 _MISSING = "service missing: "
 """How the reason of such a skip begins: only the report of a test comes back from a worker of pytest-xdist."""
