@@ -106,7 +106,9 @@ def links_of(client: Client, query: str) -> dict[str, tuple[int, int]]:
     return {url: (number, client.get(f"{RUNS}{url}").context["cl"].result_count) for url, number in pairs}
 
 
-def test_a_link_keeps_the_agent(admin_client: Client, make_run: MakeRun) -> None:
+def test_a_link_keeps_the_agent(admin_client: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = clock.now().replace(minute=30)
+    monkeypatch.setattr(clock, "now", lambda: now)
     for agent, times in (("two", 1), ("scripted", 2)):
         for kind in ["unresponsive", "completed"] * times:
             make_run(kind, agent=agent, delivered=False)
@@ -203,15 +205,17 @@ def test_no_query_but_the_open_runs_and_the_oldest_sees_the_runs(
 def test_what_is_not_counted_yet_is_said(
     admin_client: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = clock.now().replace(minute=30)
+    monkeypatch.setattr(clock, "now", lambda: now)
     make_run(ago=5 * 3600)
 
     def busy(*_: object, **__: object) -> int:
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr("gateway_project.review.admin.overview.keep_up", busy)
-    text = text_of(page(admin_client))
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway_project.review.admin.overview.keep_up", busy)
+        text = text_of(page(admin_client))
     assert "6 hours of this time are not counted yet" in text
-    monkeypatch.undo()
     assert "not counted yet" not in text_of(page(admin_client))
 
 

@@ -182,9 +182,10 @@ def test_the_command_says_what_it_cannot_read_and_that_there_is_nothing(db: None
 
 @pytest.mark.django_db(transaction=True)
 def test_two_who_count_the_same_hours_at_once_count_them_once(make_run: MakeRun) -> None:
+    at = clock.now() - timedelta(hours=2)
     for kind in ("completed", "aborted", "failed"):
-        make_run(kind, ago=7200)
-    hour = hour_of(clock.now() - timedelta(hours=2))
+        make_run(kind, received_at=at)
+    hour = hour_of(at)
     failures: list[BaseException] = []
 
     def count() -> None:

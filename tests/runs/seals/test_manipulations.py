@@ -115,7 +115,7 @@ def test_what_no_application_can_have_written(sealed: Sealed, attack: Execute, v
 @pytest.mark.parametrize("column", _NOTE_CHANGES)
 def test_a_changed_field_of_a_note(sealed: Sealed, attack: Execute, column: str) -> None:
     found = RunNote.objects.filter(run=sealed.runs[2]).get()
-    value = f"'{found.at.replace(year=2001, tzinfo=None)}'" if column == "at" else _NOTE_CHANGES[column]
+    value = f"'{found.at.replace(year=2000, tzinfo=None)}'" if column == "at" else _NOTE_CHANGES[column]
     attack(f'UPDATE gateway_run_note SET "{column}" = {value} WHERE id = %s', found.pk)
     assert first_break() == f"changed row: note {found.pk} is not what was sealed"
 
