@@ -9,11 +9,11 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 CHROMIUM = "/usr/bin/chromium"
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 
 Open = Callable[..., Page]
 
@@ -46,6 +46,7 @@ def playwright() -> Iterator[Playwright]:
 def browser(playwright: Playwright) -> Iterator[Browser]:
     """One browser for the tests of a file: while it runs, no other test may have an event loop in this thread."""
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    expect.set_options(timeout=PATIENCE_MS)
     launched = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
     yield launched
     launched.close()
