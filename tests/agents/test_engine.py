@@ -51,13 +51,13 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 
 
 async def answer(engine: Engine, said: str) -> list[dict[str, Any]]:
-    async with asyncio.timeout(5), aclosing(engine.chat({"messages": said}, max_tokens=None)) as chunks:
+    async with asyncio.timeout(30), aclosing(engine.chat({"messages": said}, max_tokens=None)) as chunks:
         return [chunk async for chunk in chunks]
 
 
 async def leave_early(engine: Engine) -> None:
     """Returns when the engine is done with the request, or its time is over."""
-    async with asyncio.timeout(5), aclosing(engine.chat({"messages": "for ever"}, max_tokens=None)) as chunks:
+    async with asyncio.timeout(30), aclosing(engine.chat({"messages": "for ever"}, max_tokens=None)) as chunks:
         await anext(chunks)
 
 
@@ -97,7 +97,10 @@ async def test_an_engine_that_does_not_tell_holds_its_slot_for_a_bounded_time(
     assert "engine.not_off_the_slot" in caplog.text
 
 
-async def test_metrics_that_come_back_are_believed(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_metrics_that_come_back_are_believed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine_module, "STOP_SECONDS", 30)
     texts = iter(["", BUSY, "", BUSY.replace(" 7", " 8")])
     engine._server.metrics = lambda: next(texts)
     await leave_early(engine)

@@ -214,9 +214,9 @@ async def test_an_abort_ends_the_generation_itself(agent: LocalAgent, when: str)
 
     task = asyncio.ensure_future(consume())
     if when == "in the middle of the answer":
-        await asyncio.wait_for(first.wait(), 20)
+        await asyncio.wait_for(first.wait(), 120)
     elif reading:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while agent.engine._activity()[0] == 0:  # noqa: ASYNC110 (the engine has no event for it)
                 await asyncio.sleep(0.01)
         assert not first.is_set()
@@ -242,12 +242,13 @@ async def test_generating_does_not_hold_up_the_event_loop(agent: LocalAgent) -> 
     worst = 0.0
     task = asyncio.ensure_future(answer(agent, request("Tell me a long story.", max_output_tokens=60)))
     loop = asyncio.get_running_loop()
+    begun = loop.time()
     while not task.done():
         before = loop.time()
         await asyncio.sleep(0.001)
         worst = max(worst, loop.time() - before)
-    # A call that held the GIL would take the whole second and more that 60 tokens take.
-    assert worst < 0.5
+    # A call that held the GIL would take all the time that 60 tokens take: a second and more.
+    assert worst < (loop.time() - begun) / 2
 
 
 async def test_a_call_too_many_waits_its_turn(agent: LocalAgent) -> None:
@@ -278,7 +279,7 @@ asyncio.run(main())
 
 
 def test_the_process_ends_cleanly_in_the_middle_of_a_generation() -> None:
-    done = subprocess.run([sys.executable, "-c", EXIT], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", EXIT], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 7, done.stderr
 
 

@@ -269,7 +269,7 @@ class Lives(RuleBasedStateMachine):
         finally:
             logging.getLogger("gateway").removeHandler(self.ear)
             self._end_process(commits_first=False)
-            self.others.stop(10)
+            self.others.stop(30)
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
             with maintenance(connections["default"]):
@@ -338,7 +338,7 @@ class Lives(RuleBasedStateMachine):
         task = self.shutting_down or self.loop.create_task(self.supervisor.shutdown(), name="shutdown")
 
         async def finish() -> None:
-            for _ in range(600):
+            for _ in range(15_000):
                 await self._come_to_rest()
                 await asyncio.wait([task], timeout=0.002)
                 if task.done():

@@ -58,13 +58,13 @@ async def test_an_abort_stops_the_download(files: FileServer) -> None:
     stage = Stage(answer, parts=(file(files.url("/slow")),), inputs=limits)
     await asyncio.to_thread(files.visit, lambda _: True)
     assert stage.run.abort(AbortCause.OPERATOR_CANCELLED)
-    end = await stage.end(within=1)
+    end = await stage.end()
     assert (end.status, end.abort_phase, end.abort_outcome) == (
         RunStatus.ABORTED,
         AbortPhase.PREPARING,
         AbortOutcome.STOPPED,
     )
-    await asyncio.to_thread(files.visit, lambda visit: visit.closed, within=1)
+    await asyncio.to_thread(files.visit, lambda visit: visit.closed)
     assert not stage.agent.started.is_set()
 
 
@@ -72,7 +72,7 @@ async def test_an_abort_stops_the_reading_of_a_file(endless: Path) -> None:
     stage = Stage(answer, parts=(file("PGh0bWw+"),))
     pid = await started(endless)
     assert stage.run.abort(AbortCause.CLIENT_DISCONNECT)
-    end = await stage.end(within=1)
+    end = await stage.end()
     assert (end.status, end.abort_phase, end.abort_outcome) == (
         RunStatus.ABORTED,
         AbortPhase.PREPARING,

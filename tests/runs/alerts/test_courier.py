@@ -43,7 +43,7 @@ def started() -> Iterator[list[Courier]]:
     for courier in begun:
         courier.stop()
     for courier in begun:
-        courier.join(10)
+        courier.join(30)
 
 
 def alert(target: str, *, due_in: float = 0, **fields: Any) -> RunAlert:
@@ -118,8 +118,8 @@ def test_410_is_for_ever(configure: Callable[..., None], started: list[Courier])
 
 
 def test_silence_is_a_failure(configure: Callable[..., None], started: list[Courier]) -> None:
-    with receiving(3000, 204) as receiver:
-        configure(receiver.url, TIMEOUT_SECONDS=0.2)
+    with receiving(20_000, 204) as receiver:
+        configure(receiver.url, TIMEOUT_SECONDS=1.5)
         alert(target_of(receiver.url))
         begin(receiver.url, started)
         wait_for(empty, what="the delivery")
@@ -129,21 +129,21 @@ def test_silence_is_a_failure(configure: Callable[..., None], started: list[Cour
 def test_nobody_there_is_a_failure_and_costs_the_other_address_nothing(
     configure: Callable[..., None], started: list[Courier]
 ) -> None:
-    with receiving() as receiver, receiving(3000) as slow:
+    with receiving() as receiver, receiving(7000) as slow:
         dead = "http://127.0.0.1:1/"
-        configure(dead, slow.url, receiver.url, RETRY_SECONDS=30)
+        configure(dead, slow.url, receiver.url, RETRY_SECONDS=300)
         rows = [alert(target_of(url)) for url in (dead, slow.url, receiver.url)]
         for courier in couriers_of(gateway_settings()):
             started.append(courier)
             courier.start()
-        wait_for(lambda: receiver.accepted and slow.messages, within=3, what="the delivery")
+        wait_for(lambda: receiver.accepted and slow.messages, within=6, what="the delivery")
         wait_for(lambda: RunAlert.objects.get(pk=rows[0].pk).attempts == 1, what="the attempt")
         waits = RunAlert.objects.get(pk=rows[0].pk).due_at - clock.now()
-        wait_for(lambda: RunAlert.objects.get(pk=rows[0].pk).due_at - clock.now() > timedelta(seconds=22), what="wait")
+        wait_for(lambda: RunAlert.objects.get(pk=rows[0].pk).due_at - clock.now() > timedelta(seconds=200), what="wait")
         told = RunAlert.objects.get(pk=rows[0].pk).last_error
         assert told
         assert "127.0.0.1" not in told, "an address may be a secret"
-        assert waits < timedelta(seconds=40)
+        assert waits < timedelta(seconds=400)
 
 
 def test_attempts_are_further_and_further_apart(configure: Callable[..., None]) -> None:
@@ -177,7 +177,7 @@ def test_whoever_wrote_it_delivers_at_once_and_others_leave_it(
         time.sleep(0.3)
         assert receiver.messages == []
         writer.add(row)
-        wait_for(lambda: receiver.accepted, within=3, what="the delivery")
+        wait_for(lambda: receiver.accepted, what="the delivery")
 
 
 def test_what_a_dead_process_had_claimed_is_anothers_in_time(
@@ -247,10 +247,10 @@ def test_a_receiver_that_blocks_holds_up_no_webhook_and_no_end(configure: Callab
             office = Office(gateway_settings())
             office.open()
             outbox._tell([alert(SIGNAL, due_in=60), alert(target_of(hook.url), due_in=60)])
-            wait_for(lambda: hook.accepted, within=5, what="the webhook")
+            wait_for(lambda: hook.accepted, within=15, what="the webhook")
             began = clock.monotonic()
             office.close(within=0.3)
-            assert clock.monotonic() - began < 2
+            assert clock.monotonic() - began < 10
     finally:
         release.set()
         run_ended_badly.disconnect(receiver)
@@ -263,7 +263,7 @@ def test_closing_delivers_what_was_just_written(configure: Callable[..., None]) 
         office = Office(gateway_settings())
         office.open()
         outbox._tell([alert(target_of(receiver.url), due_in=60) for _ in range(5)])
-        office.close(within=10)
+        office.close(within=30)
         assert len(receiver.accepted) == 5
         assert empty()
 

@@ -137,4 +137,4 @@ def test_no_text_takes_long(text: str) -> None:
     """Time in proportion: what takes the square of it would need minutes here."""
     begun = clock.monotonic()
     redact_secrets(text * (300_000 // len(text)))
-    assert clock.monotonic() - begun < 5
+    assert clock.monotonic() - begun < 30
