@@ -58,14 +58,14 @@ class FileServer:
             context.load_cert_chain(self.tls)
         listening = asyncio.start_server(self._serve, self.address, self.port, ssl=context)
         server = asyncio.run_coroutine_threadsafe(listening, self._loop)
-        self._server = server.result(5)
+        self._server = server.result(30)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(30)
         self._loop.close()
 
     @property
@@ -77,7 +77,7 @@ class FileServer:
         """Of one of its paths."""
         return f"http://{self.host}{path}"
 
-    def visit(self, condition: Callable[[Visit], bool], *, within: float = 5) -> Visit:
+    def visit(self, condition: Callable[[Visit], bool], *, within: float = 30) -> Visit:
         """The first visit that fulfils `condition`, as soon as there is one."""
         until = time.monotonic() + within
         while True:

@@ -161,7 +161,7 @@ class Server:
     async def run(self, application: Any) -> AsyncIterator[None]:
         """Run an application's lifespan; it must have ended in the end."""
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             task = asyncio.ensure_future(application(scope, self._messages.get, self.answers.put))
             yield
             await task
@@ -276,7 +276,7 @@ async def test_a_supervisor_that_fails_to_end_does_not_keep_the_inner_applicatio
 
 async def test_a_server_that_just_stops_leaves_no_task_behind(server: Server) -> None:
     task: asyncio.Future[None]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         scope = {"type": "lifespan", "state": {}}
         receive: asyncio.Queue[Any] = asyncio.Queue()
         task = asyncio.ensure_future(Mount(inner_lifespan(server), {}, "")(scope, receive.get, server.answers.put))
@@ -298,7 +298,7 @@ async def test_after_the_last_answer_there_is_nothing_left_to_cancel(server: Ser
     messages: asyncio.Queue[Any] = asyncio.Queue()
     mounted = Mount(lingers, {}, "")({"type": "lifespan", "state": {}}, messages.get, server.answers.put)
     task = asyncio.ensure_future(mounted)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for phase in ("startup", "shutdown"):
             await messages.put({"type": f"lifespan.{phase}"})
             await server.answers.get()

@@ -87,7 +87,7 @@ class Upstream:
             connection.abort()
         await self._server.wait_closed()
 
-    async def wait_for(self, condition: Callable[[Entry], bool], *, within: float = 5) -> Entry:
+    async def wait_for(self, condition: Callable[[Entry], bool], *, within: float = 30) -> Entry:
         """The first entry that fulfils `condition`, as soon as there is one."""
         async with asyncio.timeout(within):
             while True:
@@ -97,7 +97,7 @@ class Upstream:
                         return entry
                 await self._changed.wait()
 
-    async def all_closed(self, *, within: float = 5) -> None:
+    async def all_closed(self, *, within: float = 30) -> None:
         """Wait until no connection is open."""
         async with asyncio.timeout(within):
             while self._open:
@@ -305,10 +305,10 @@ class UpstreamProcess:
 
     def log(self) -> list[Entry]:
         """Every request so far."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/log", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/log", timeout=60) as reply:
             return [Entry(**entry) for entry in json.load(reply)]
 
-    def wait_for(self, condition: Callable[[Entry], bool], *, within: float = 10) -> Entry:
+    def wait_for(self, condition: Callable[[Entry], bool], *, within: float = 30) -> Entry:
         """The first entry that fulfils `condition`, as soon as there is one."""
         until = time.monotonic() + within
         while True:

@@ -39,7 +39,7 @@ class Run:
         self._request = request
         self.task = asyncio.get_running_loop().create_task(self._drive(), name="run:test")
 
-    async def abort(self, within: float = 5) -> None:
+    async def abort(self, within: float = 30) -> None:
         """Set the signal, cancel the task, and see that the cancellation comes out of it."""
         self.signal.set("client_disconnect")
         self.task.cancel()

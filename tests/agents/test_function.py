@@ -72,7 +72,7 @@ async def test_whatever_is_called_as_an_async_function_will_do(name: str) -> Non
 
 async def _aborted(name: str) -> tuple[Run, list[AgentEvent]]:
     run = Run(_agent(name), request_for(""))
-    await asyncio.wait_for(functions.started.wait(), 5)
+    await asyncio.wait_for(functions.started.wait(), 30)
     await run.abort()
     return run, run.events
 

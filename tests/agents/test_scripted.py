@@ -128,7 +128,7 @@ async def test_a_stop_sequence_is_not_said(stop: tuple[str, ...], text: str, wor
 
 async def _aborted(model: str) -> Run:
     run = Run(AGENT, request_for(model))
-    await asyncio.wait_for(run.said_something.wait(), 5)
+    await asyncio.wait_for(run.said_something.wait(), 30)
     await run.abort()
     return run
 

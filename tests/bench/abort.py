@@ -20,7 +20,7 @@ from tests.upstream import Upstream
 MODEL = "slow-100000x10ms"
 PAUSE = 0.01
 """Seconds between two words: the client leaves at a random moment between them."""
-LOST_AFTER = 5.0
+LOST_AFTER = 30.0
 BUSY = 64
 """Streams, an event each 10 ms, beside which the last series is made."""
 WAYS: tuple[Leaving, ...] = ("fin", "rst")

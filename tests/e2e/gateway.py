@@ -30,7 +30,7 @@ _PORT = re.compile(r"(?:Listening on TCP address |unning on http://)[^ ]*:(\d+)"
 _TIMES = ("received_at", "started_at", "first_output_at", "abort_requested_at", "settled_at", "finished_at", "at")
 
 
-def wait_for(find: Callable[[], Found | None], *, within: float = 10, what: str = "the condition") -> Found:
+def wait_for(find: Callable[[], Found | None], *, within: float = 30, what: str = "the condition") -> Found:
     """Call `find` until it finds something (truthy), or fail after `within` seconds."""
     until = time.monotonic() + within
     while True:
@@ -156,7 +156,7 @@ class Store:
         """The notes of one run."""
         return self.query("SELECT * FROM gateway_run_note WHERE run_id = ? ORDER BY at", self._id(run_id))
 
-    def ended(self, run_id: str, *, within: float = 10) -> Row:
+    def ended(self, run_id: str, *, within: float = 30) -> Row:
         """Wait for the run's end and return its row."""
 
         def find() -> Row | None:
@@ -267,15 +267,15 @@ class Gateway:
         command = [*self.command_prefix, program, *self._arguments(), *self.arguments, self.application]
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=self.cwd, env=self.env, stdout=log, stderr=subprocess.STDOUT)
-        self.port = wait_for(self._listening, within=30, what="the server's start")
+        self.port = wait_for(self._listening, within=120, what="the server's start")
         if self.probe is not None:
-            first = Client(self.port, host=self.address, timeout=30)
+            first = Client(self.port, host=self.address)
             first.send("GET", self.probe, key=None)
             first.read_reply()
             first.close()
         return self
 
-    def terminate(self, *, within: float = 30) -> int:
+    def terminate(self, *, within: float = 60) -> int:
         """Send SIGTERM and return the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)

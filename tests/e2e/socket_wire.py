@@ -27,7 +27,7 @@ class SocketClient(Client):
         headers: dict[str, str] | None = None,
         subprotocols: list[str] | None = None,
         host: str = "127.0.0.1",
-        timeout: float = 20,
+        timeout: float = 60,
     ) -> None:
         super().__init__(port, host=host, timeout=timeout)
         uri = parse_uri(f"ws://127.0.0.1:{port}{self.path}")

@@ -36,7 +36,7 @@ class Client:
 
     opened: "ClassVar[list[Client]]" = []
 
-    def __init__(self, port: int, *, host: str = "127.0.0.1", source: str | None = None, timeout: float = 20) -> None:
+    def __init__(self, port: int, *, host: str = "127.0.0.1", source: str | None = None, timeout: float = 60) -> None:
         source_address = None if source is None else (source, 0)
         self.socket = socket.create_connection((host, port), timeout=timeout, source_address=source_address)
         Client.opened.append(self)

@@ -169,7 +169,7 @@ class Stage:
             terms=Terms(**(terms | options)),  # type: ignore[arg-type]  # tests change what they like
         )
 
-    async def end(self, *, within: float = 5) -> RunRecord:
+    async def end(self, *, within: float = 30) -> RunRecord:
         """Wait for the end and return it, having checked that there is only one."""
         async with asyncio.timeout(within):
             await asyncio.shield(self.run.closed)
@@ -178,5 +178,5 @@ class Stage:
 
     async def started(self) -> None:
         """Wait until the agent was called."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.agent.started.wait()

@@ -35,13 +35,13 @@ async def test_each_loss_is_told_and_each_return(
         """Send it, and wait until one is heard."""
         hinted.clear()
         await layer.group_send(GROUP, {"type": kind})
-        await asyncio.wait_for(hinted.wait(), 5)
+        await asyncio.wait_for(hinted.wait(), 30)
 
     monkeypatch.setattr(hint_listener, "get_channel_layer", lambda: layer)
     monkeypatch.setattr(hint_listener, "_RETRY_SECONDS", 0)
     listener = HintListener("default", on_hint)
     listener.start()
-    await asyncio.wait_for(hinted.wait(), 5)
+    await asyncio.wait_for(hinted.wait(), 30)
     await hint("hint")
     for _ in range(2):
         await hint("break")  # What is heard is that it listens again.

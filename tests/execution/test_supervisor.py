@@ -52,16 +52,16 @@ async def test_a_run_that_cannot_be_made_gives_its_place_back(
             start(supervisor)
     run = start(supervisor)
     assert run.ticket.state == "held"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await asyncio.shield(run.closed)
 
 
 async def test_a_process_ends_while_something_hangs_in_all_the_loops_threads(supervisor: Supervisor) -> None:
     released = threading.Event()
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-    hanging = asyncio.ensure_future(asyncio.to_thread(released.wait, 30))
+    hanging = asyncio.ensure_future(asyncio.to_thread(released.wait, 90))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await supervisor.shutdown()
         assert not hanging.done()
     finally:

@@ -24,7 +24,7 @@ async def test_who_comes_back_while_the_database_is_asked_about_others_is_not_st
     stage = Stage(forever)
     await stage.started()
     Linger(stage.run, 0.01).begin()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asked.wait()
     with following._listening(stage.run.record.id):
         answer.set_result(None)

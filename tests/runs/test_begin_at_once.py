@@ -114,5 +114,5 @@ def test_nobody_takes_the_worker_for_lost_before_it_is_committed(worker: str) ->
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             assert begin_at_once(beginnings(worker), connection)
-            assert not pool.submit(is_free).result(10)
-        assert pool.submit(is_free).result(10)
+            assert not pool.submit(is_free).result(30)
+        assert pool.submit(is_free).result(30)

@@ -66,7 +66,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     yield make
     for journal in made:
         journal.away = False
-        assert journal.stop(10)
+        assert journal.stop(30)
 
 
 def ended(record: RunRecord) -> RunRecord:
@@ -75,10 +75,10 @@ def ended(record: RunRecord) -> RunRecord:
 
 async def settle(journal: Journal) -> None:
     """Wait until all that waits is in the database."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
-                await journal.write(Query(lambda connection: None), within=5)
+                await journal.write(Query(lambda connection: None), within=30)
             except JournalUnavailable:
                 await asyncio.sleep(0.02)
             else:
@@ -88,11 +88,11 @@ async def settle(journal: Journal) -> None:
 async def test_running_runs_get_their_end_when_the_database_is_back(make: Make, tmp_path: Path) -> None:
     journal = make()
     record = make_record()
-    await journal.write(InsertRun(record), within=5)
+    await journal.write(InsertRun(record), within=30)
     journal.away = True
     note = NoteRecord(run_id=record.id, at=clock.now(), kind=NoteKind.TOOL, text="search")
-    assert await journal.write(Note(note), within=5)
-    assert await journal.write(CloseRun(ended(record)), within=5) is True, "an end on disk is an end"
+    assert await journal.write(Note(note), within=30)
+    assert await journal.write(CloseRun(ended(record)), within=30) is True, "an end on disk is an end"
     assert journal.available is False
     assert len(list(tmp_path.iterdir())) == 1
     journal.away = False
@@ -108,7 +108,7 @@ async def test_new_runs_are_refused_but_not_forgotten(make: Make) -> None:
     journal.away = True
     record = make_record()
     with pytest.raises(JournalUnavailable):
-        await journal.write(InsertRun(record), within=5)
+        await journal.write(InsertRun(record), within=30)
     journal.submit(CloseRun(replace(record, status=RunStatus.FAILED, finished_at=clock.now())))
     journal.away = False
     await settle(journal)
@@ -119,11 +119,11 @@ async def test_new_runs_are_accepted_where_so_configured(make: Make) -> None:
     journal = make(accept_spilled=True)
     journal.away = True
     record = make_record(status=RunStatus.QUEUED)
-    await journal.write(InsertRun(record), within=5)
+    await journal.write(InsertRun(record), within=30)
     started = replace(record, status=RunStatus.RUNNING, started_at=None)
-    assert await journal.write(StartRun(started), within=5) is True
-    assert await journal.write(CallAgent(replace(started, started_at=clock.now())), within=5) is True
-    await journal.write(CloseRun(ended(record)), within=5)
+    assert await journal.write(StartRun(started), within=30) is True
+    assert await journal.write(CallAgent(replace(started, started_at=clock.now())), within=30) is True
+    await journal.write(CloseRun(ended(record)), within=30)
     journal.away = False
     await settle(journal)
     assert (await Run.objects.aget(pk=record.id)).status == RunStatus.COMPLETED
@@ -168,7 +168,7 @@ def test_a_child_that_outlives_its_parent_does_not_keep_the_file_from_being_foun
     child = fork.Process(target=live_on)
     child.start()  # As an agent may do.
     try:
-        assert runs.wait(10)
+        assert runs.wait(60)
         assert list(orphans(tmp_path)) == [], "its owner lives on"
         spill.close()  # All that is left of an owner who dies.
         [(_, changes)] = orphans(tmp_path)
@@ -199,7 +199,7 @@ async def test_a_replay_that_was_interrupted_is_repeated_without_harm(tmp_path: 
     changes: list[InsertRun | CloseRun] = [InsertRun(record), CloseRun(ended(record))]
     first = make()
     for change in changes:
-        await first.write(change, within=5)
+        await first.write(change, within=30)
     left = Spill(tmp_path)
     left.append(iter(changes))
     left.close()
@@ -226,7 +226,7 @@ async def test_a_damaged_record_does_not_hold_up_the_living(make: Make, tmp_path
     first, damaged = make_record(), make_record()
     for record in (first, damaged):
         with pytest.raises(JournalUnavailable):
-            await journal.write(InsertRun(record), within=5)
+            await journal.write(InsertRun(record), within=30)
     [path] = tmp_path.iterdir()
     data = bytearray(path.read_bytes())
     data[-10] ^= 1
@@ -331,7 +331,7 @@ async def test_an_end_that_the_full_disk_refuses_waits_for_one_of_the_two(
 ) -> None:
     journal = make()
     record = make_record()
-    await journal.write(InsertRun(record), within=5)
+    await journal.write(InsertRun(record), within=30)
 
     def full(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -361,14 +361,14 @@ async def test_what_cannot_be_written_down_costs_only_itself_and_no_end(
     journal = make()
     odd, other = make_record(), make_record()
     for record in (odd, other):
-        await journal.write(InsertRun(record), within=5)
+        await journal.write(InsertRun(record), within=30)
     journal.away = True
     futures = [
         journal.submit(CloseRun(replace(ended(odd), finish_reason=Mood.GOOD))),  # type: ignore[arg-type]
         journal.submit(Note(NoteRecord(run_id=odd.id, at=clock.now(), kind=NoteKind.TOOL, text=Mood.GOOD))),  # type: ignore[arg-type]
         journal.submit(CloseRun(ended(other))),
     ]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         first, note, last = await asyncio.gather(*futures, return_exceptions=True)
     assert (first, type(note), last) == (True, TypeError, True)
     assert caplog.messages.count("spill.end_reduced") == caplog.messages.count("journal.change_refused") == 1

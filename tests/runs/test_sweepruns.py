@@ -98,16 +98,16 @@ def test_a_file_that_another_process_has_begun_to_replay_is_replayed_before_the_
 
 async def test_a_living_process_replays_a_dead_ones_file_before_each_sweep(tmp_path: Path) -> None:
     journal = Journal("default", spill=tmp_path)
-    await journal.write(Sweep(), within=10)
+    await journal.write(Sweep(), within=30)
     record = await sync_to_async(lost_run)()
     left = Spill(tmp_path)
     left.append([CloseRun(ended(record))])
     left.close()
-    swept = await journal.write(Sweep(), within=10)
+    swept = await journal.write(Sweep(), within=30)
     assert (swept.workers, swept.runs) == (1, 0)
     run = await Run.objects.aget(pk=record.id)
     assert (run.status, await run.notes.acount()) == (RunStatus.COMPLETED, 0)
-    assert await asyncio.to_thread(journal.stop, 10)
+    assert await asyncio.to_thread(journal.stop, 30)
 
 
 def test_several_sweeps_at_a_time_close_each_run_once(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_several_sweeps_at_a_time_close_each_run_once(tmp_path: Path) -> None:
         journals = [Journal("default", spill=tmp_path) for _ in range(4)]
         swept = await asyncio.gather(*(journal.write(Sweep(), within=30) for journal in journals))
         for journal in journals:
-            assert await asyncio.to_thread(journal.stop, 10)
+            assert await asyncio.to_thread(journal.stop, 30)
         return sum(result.runs for result in swept)
 
     assert asyncio.run(sweep_all()) == 20

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def until(holds: Callable[[], bool | Awaitable[bool]], *, within: float = 10) -> None:
+async def until(holds: Callable[[], bool | Awaitable[bool]], *, within: float = 30) -> None:
     """Return when `holds()` does, or raise TimeoutError after `within` seconds."""
     async with asyncio.timeout(within):
         while True:

@@ -87,7 +87,7 @@ async def leave_streams(server: Gateway, number: int) -> list[str]:
         for turn in left:
             ids.append(await leave_stream(server, turn))
 
-    async with asyncio.timeout(30 + number / 20), asyncio.TaskGroup() as clients:
+    async with asyncio.timeout(60 + number / 5), asyncio.TaskGroup() as clients:
         for _ in range(AT_A_TIME):
             clients.create_task(client())
     return ids

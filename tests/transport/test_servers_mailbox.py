@@ -43,7 +43,7 @@ async def test_one_that_is_on_its_way_out_does_not_take_the_next_ones_place() ->
     second = asyncio.ensure_future(box.get())
     await asyncio.sleep(0.01)
     box.put_nowait({"type": "a"})
-    assert (await asyncio.wait_for(second, 5))["type"] == "a"
+    assert (await asyncio.wait_for(second, 30))["type"] == "a"
 
 
 async def test_several_readers_get_one_each() -> None:
@@ -61,7 +61,7 @@ async def test_the_turn_of_one_that_is_cancelled_is_the_next_ones() -> None:
     await asyncio.sleep(0)
     box.put_nowait({"type": "a"})
     first.cancel()
-    assert (await asyncio.wait_for(second, 5))["type"] == "a"
+    assert (await asyncio.wait_for(second, 30))["type"] == "a"
 
 
 def test_one_without_messages_is_there_all_the_same() -> None:

@@ -52,7 +52,7 @@ class Driver:
         }[language]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, command: Mapping[str, Any], *, within: float = 60) -> dict[str, Any]:
+    def ask(self, command: Mapping[str, Any], *, within: float = 180) -> dict[str, Any]:
         """Have a command done, and return what came of it."""
         if self._process is None:
             kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

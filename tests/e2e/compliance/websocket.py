@@ -15,7 +15,7 @@ from tests.e2e.gateway import Gateway
 class Session:
     """An open connection. Use it in a ``with``."""
 
-    def __init__(self, gateway: Gateway, *, timeout: float = 10) -> None:
+    def __init__(self, gateway: Gateway, *, timeout: float = 60) -> None:
         self._socket = socket.create_connection(("127.0.0.1", gateway.port), timeout=timeout)
         self._protocol = WSConnection(ConnectionType.CLIENT)
         self._events: list[Event] = []

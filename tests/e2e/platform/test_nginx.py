@@ -91,7 +91,7 @@ def start_nginx(gateway: Gateway, location: str, folder: Path) -> "tuple[subproc
 def stop_nginx(process: "subprocess.Popen[bytes]") -> None:
     """End the master, which ends its worker."""
     process.terminate()
-    process.wait(20)
+    process.wait(60)
 
 
 @pytest.fixture(scope="module")

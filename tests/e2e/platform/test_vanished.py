@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 KEEPALIVE_SECONDS = 4
-NOTICED_WITHIN = 20
+NOTICED_WITHIN = 40
 """Generous, for a busy machine; without the remedies the kernel takes a quarter of an hour, or forever."""
 
 StartServer = Callable[[float], Gateway]

@@ -51,18 +51,18 @@ def test_a_hold_waits_for_the_purge_and_is_refused() -> None:
         with transaction.atomic():
             assert purge(run) == 1
             purging.set()
-            assert may_commit.wait(10)
+            assert may_commit.wait(60)
 
     with ThreadPoolExecutor(2) as pool:
         removal = elsewhere(pool, slowly)
-        assert purging.wait(10)
+        assert purging.wait(60)
         hold = elsewhere(pool, lambda: set_hold(run=run, by="nora", reason="x"))
         threading.Event().wait(WAITS_SECONDS)
         waited = not hold.done()
         may_commit.set()
-        removal.result(10)
+        removal.result(30)
         with pytest.raises(UnknownRun):
-            hold.result(10)
+            hold.result(30)
     assert waited
     assert not LegalHold.objects.exists()
     assert verify() == {}
@@ -78,17 +78,17 @@ def test_a_purge_waits_for_the_hold_and_heeds_it(by_principal: bool) -> None:
         with transaction.atomic():
             set_hold(**what, by="nora", reason="x")
             setting.set()
-            assert may_commit.wait(10)
+            assert may_commit.wait(60)
 
     with ThreadPoolExecutor(2) as pool:
         hold = elsewhere(pool, slowly)
-        assert setting.wait(10)
+        assert setting.wait(60)
         removal = elsewhere(pool, lambda: purge(run))
         threading.Event().wait(WAITS_SECONDS)
         waited = not removal.done()
         may_commit.set()
-        hold.result(10)
-        assert removal.result(10) == 0
+        hold.result(30)
+        assert removal.result(30) == 0
     assert waited
     assert Run.objects.filter(pk=run).exists()
 
@@ -101,12 +101,12 @@ def test_purges_that_clear_lifted_holds_wait_for_each_other_in_turn() -> None:
     ready = threading.Barrier(2)
 
     def at_once(run: uuid.UUID) -> int:
-        ready.wait(10)
+        ready.wait(60)
         return purge(run)
 
     with ThreadPoolExecutor(2) as pool:
         removals = [elsewhere(pool, partial(at_once, run)) for run in runs]
-        assert [removal.result(10) for removal in removals] == [1, 1]
+        assert [removal.result(30) for removal in removals] == [1, 1]
     assert not LegalHold.objects.exclude(reason="").exists()
     assert verify() == {}
 
@@ -117,4 +117,4 @@ def test_runs_end_while_a_hold_is_being_set() -> None:
         pytest.skip("SQLite has one writer at a time")
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
         set_hold(kind="api_key", principal_id="7", by="nora", reason="x")
-        assert elsewhere(pool, lambda: Writer().run()).result(5)
+        assert elsewhere(pool, lambda: Writer().run()).result(30)

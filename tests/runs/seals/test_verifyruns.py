@@ -171,7 +171,7 @@ async def test_a_journal_writes_while_it_is_verified(tmp_path: Path) -> None:
     while not end.done() or not walks:
         assert await asyncio.to_thread(_verify_in_thread) == {}
         walks += 1
-    assert await asyncio.to_thread(journal.stop, 10)
+    assert await asyncio.to_thread(journal.stop, 30)
     assert await asyncio.to_thread(_verify_in_thread) == {}
     assert await Run.objects.filter(seal__isnull=False).acount() == 200
     assert 1 <= await Seal.objects.acount() <= 200
