@@ -100,7 +100,7 @@ def test_one_who_does_not_read_that_he_is_stopped_does_not_wait_for_ever(gateway
     reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     reader.send("POST", route.path, key=gateway.key, body=route.body("scripted/count-900000", stream=True))
     run = open_run(gateway, seen)
-    let_the_agent_begin(run, 1)
+    let_the_agent_begin(gateway, run, 1)
     manage("cancelrun", str(run["id"]), env=gateway.env)
     row = gateway.store.ended(run["id"])
     assert (row["status"], row["abort_cause"], row["delivered"]) == ("aborted", "operator_cancelled", False)
@@ -113,11 +113,11 @@ def test_the_applications_behind_the_endpoints_are_served(gateway: Gateway) -> N
 
 
 def test_at_the_servers_end_runs_may_finish(make_server: MakeServer, server: Server, route: Route) -> None:
-    gateway = make_server(DRAIN_SECONDS=20)
+    gateway = make_server(DRAIN_SECONDS=600)
     client = Client(gateway.port)
     client.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-20x50ms", stream=True))
     client.read_until(b"bravo")
-    assert gateway.terminate(within=20) == ENDED_BY_SIGTERM[server]
+    assert gateway.terminate() == ENDED_BY_SIGTERM[server]
     client.read_until(b"[DONE]")
     [row] = gateway.store.runs()
     assert (row["status"], row["abort_cause"], row["delivered"]) == ("completed", "", True)
@@ -133,7 +133,7 @@ def test_runs_that_take_longer_are_stopped_told_and_recorded(
     seen = run_ids(gateway)
     plain.send("POST", route.path, key=gateway.key, body=route.body("scripted/think-60000ms", stream=False))
     open_run(gateway, seen)
-    assert gateway.terminate(within=20) == ENDED_BY_SIGTERM[server]
+    assert gateway.terminate(within=25) == ENDED_BY_SIGTERM[server]
     assert b"shutting_down" in streamed.read_until(b"[DONE]")
     reply = plain.read_reply()
     assert (reply.status, reply.json["error"]["code"]) == (503, "shutting_down")

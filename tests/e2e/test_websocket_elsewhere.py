@@ -48,6 +48,8 @@ def test_leaving_stops_the_agent(gateway: Gateway, model: str, leaving: SocketLe
     client = opened(gateway)
     client.create(f"scripted/{model}")
     run = open_run(gateway, seen)
+    if model.startswith("slow"):
+        client.read_text("alpha")
     client.leave_socket(leaving)
     assert_aborted(gateway.store.ended(run["id"]), "before_output" if model.startswith("think") else "streaming")
 
@@ -64,7 +66,7 @@ def test_a_reader_that_is_stuck_too_long_is_given_up(make_server: MakeServer) ->
     reader.socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 65536)
     reader.create("scripted/count-900000")
     run = open_run(gateway, set())
-    row = gateway.store.ended(run["id"], within=20)
+    row = gateway.store.ended(run["id"])
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "slow_reader", "stopped")
     assert reader.close_code() in (None, 1011)
 
@@ -79,7 +81,7 @@ def test_at_the_servers_end_the_run_is_stopped_as_by_a_shutdown(make_server: Mak
     for socket in (client, idle):
         assert socket.close_code() == CLOSED_WITH[server]
         socket.close()
-    assert gateway.process.wait(10) == ENDED_BY_SIGTERM[server]
+    assert gateway.process.wait(25) == ENDED_BY_SIGTERM[server]
     rows: list[Any] = [(row["status"], row["abort_cause"], row["abort_outcome"]) for row in gateway.store.runs()]
     assert rows == [("aborted", "shutdown", "stopped")]
 
@@ -87,15 +89,15 @@ def test_at_the_servers_end_the_run_is_stopped_as_by_a_shutdown(make_server: Mak
 def test_hypercorn_lets_a_run_finish_too(make_server: MakeServer, server: Server) -> None:
     if server != "hypercorn":
         pytest.skip("uvicorn closes every WebSocket at once")
-    gateway = make_server(DRAIN_SECONDS=20)
+    gateway = make_server(DRAIN_SECONDS=600)
     client = opened(gateway)
-    client.create("scripted/slow-20x50ms")
+    client.create("scripted/slow-60x50ms")
     client.read_text("bravo")
     assert gateway.process is not None
     gateway.process.send_signal(signal.SIGTERM)
     assert client.events()[-1]["type"] == "response.completed"
     assert client.close_code() == 1001
     client.close()
-    assert gateway.process.wait(20) == 0
+    assert gateway.process.wait(60) == 0
     [row] = gateway.store.runs()
     assert (row["status"], row["abort_cause"], row["delivered"]) == ("completed", "", True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.abort.test_records import assert_aborted
+from tests.e2e.abort.test_records import assert_aborted, let_the_server_turn
 from tests.e2e.gateway import Gateway, Store, wait_for
 from tests.e2e.routes import Route
 from tests.e2e.wire import Client, Leaving, ask
@@ -60,6 +60,7 @@ def test_none_is_lost_and_none_is_double(
             client.read_until(b"delta")
         elif model != "silent":
             upstream.wait_for(lambda e, n=entry.number: e.number == n and e.words_sent > 2)  # type: ignore[misc]
+            let_the_server_turn(gateway)
         client.leave(leaving)
     wait_for(lambda: all(e.hung_up for e in upstream.log()[asked:]), what="the end of every upstream connection")
     log = upstream.log()[asked:]

@@ -114,7 +114,7 @@ def test_the_record_says_how_the_agent_really_stopped(gateway: Gateway, script: 
     client.create(f"scripted/{script}")
     run = open_run(gateway, seen)
     client.event()
-    let_the_agent_begin(run)
+    let_the_agent_begin(gateway, run)
     client.leave_socket("fin")
     row = gateway.store.ended(run["id"])
     assert (row["abort_cause"], row["delivered"]) == ("client_disconnect", False)
@@ -124,12 +124,12 @@ def test_the_record_says_how_the_agent_really_stopped(gateway: Gateway, script: 
 def test_an_agent_that_is_to_finish_runs_on_and_the_record_says_so(gateway: Gateway) -> None:
     seen = run_ids(gateway)
     client = opened(gateway)
-    client.create("steadfast/slow-20x20ms")
+    client.create("steadfast/slow-100x20ms")
     run = open_run(gateway, seen)
     client.leave_socket("close")
     row = gateway.store.ended(run["id"])
     assert (row["status"], row["abort_cause"], row["delivered"]) == ("completed", "", False)
-    assert row["output_tokens"] == 20
+    assert row["output_tokens"] == 100
     assert [note["kind"] for note in gateway.store.notes(run["id"])] == ["client_gone"]
 
 
@@ -162,7 +162,7 @@ def test_a_reader_that_is_stuck_too_long_is_given_up(make_gateway: MakeGateway) 
     reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     reader.create("scripted/count-900000")
     run = open_run(gateway, set())
-    row = gateway.store.ended(run["id"], within=20)
+    row = gateway.store.ended(run["id"])
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "slow_reader", "stopped")
     assert reader.close_code() is None
 
@@ -175,7 +175,7 @@ def test_a_slow_reader_makes_the_agent_wait_and_not_the_memory_grow(make_gateway
     before = _resident_bytes(gateway)
     reader.create("scripted/count-900000")
     run = open_run(gateway, set())
-    let_the_agent_begin(run, 3)
+    let_the_agent_begin(gateway, run, 3)
     assert _resident_bytes(gateway) - before < 40 * 1024 * 1024
     reader.leave_socket("rst")
     row = gateway.store.ended(run["id"])
@@ -193,9 +193,9 @@ def test_one_who_closes_and_does_not_read_is_gone_at_once(gateway: Gateway) -> N
     reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     reader.create("scripted/count-900000")
     run = open_run(gateway, seen)
-    let_the_agent_begin(run, 1)
+    let_the_agent_begin(gateway, run, 1)
     reader.leave_socket("close")
-    assert_aborted(gateway.store.ended(run["id"], within=5), "streaming")
+    assert_aborted(gateway.store.ended(run["id"]), "streaming")
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_a_client_that_only_waits_is_kept_and_one_that_does_not_answer_a_ping_is
     alive = opened(pinging)
     alive.create("scripted/think-9000ms")
     assert alive.events()[-1]["type"] == "response.completed"
-    assert_aborted(pinging.store.ended(gone["id"], within=20), "before_output")
+    assert_aborted(pinging.store.ended(gone["id"]), "before_output")
 
 
 @ON_ONE_DATABASE
@@ -237,7 +237,7 @@ def test_one_who_does_not_read_that_he_is_stopped_is_hung_up_on(make_gateway: Ma
     reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     reader.create("scripted/count-900000")
     run = open_run(gateway, set())
-    let_the_agent_begin(run, 1)
+    let_the_agent_begin(gateway, run, 1)
     manage("cancelrun", str(run["id"]), env=gateway.env)
     row = gateway.store.ended(run["id"])
     assert (row["status"], row["abort_cause"], row["delivered"]) == ("aborted", "operator_cancelled", False)
@@ -285,9 +285,9 @@ def test_a_run_that_takes_too_long_is_stopped_and_the_socket_goes_on(gateway: Ga
 
 
 def test_the_end_of_the_server_lets_a_run_finish_and_refuses_the_next(make_gateway: MakeGateway) -> None:
-    gateway = make_gateway(DRAIN_SECONDS=20)
+    gateway = make_gateway(DRAIN_SECONDS=600)
     client, idle = opened(gateway), opened(gateway)
-    client.create("scripted/slow-20x50ms")
+    client.create("scripted/slow-60x50ms")
     client.read_text("bravo")
     run = open_run(gateway, set())
     assert gateway.process is not None
@@ -297,9 +297,9 @@ def test_the_end_of_the_server_lets_a_run_finish_and_refuses_the_next(make_gatew
     refused = idle.event()
     assert (refused["type"], refused["status"], refused["error"]["code"]) == ("error", 503, "shutting_down")
     events = client.events()
-    assert len(events[-1]["response"]["output"][0]["content"][0]["text"].split()) == 20
+    assert len(events[-1]["response"]["output"][0]["content"][0]["text"].split()) == 60
     assert (client.close_code(), idle.close_code()) == (1001, 1001)
-    assert gateway.process.wait(20) == 0
+    assert gateway.process.wait(60) == 0
     row = gateway.store.run(run["id"])
     assert row is not None
     assert (row["status"], row["delivered"], row["abort_cause"]) == ("completed", True, "")
@@ -317,7 +317,7 @@ def test_the_end_of_the_server_is_told_to_a_client_that_stays(make_gateway: Make
     last = client.events()[-1]
     assert (last["type"], last["response"]["error"]["code"]) == ("response.failed", "shutting_down")
     assert client.close_code() == 1001
-    assert gateway.process.wait(20) == 0
+    assert gateway.process.wait(60) == 0
     [row] = gateway.store.runs()
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "shutdown", "stopped")
     assert "Traceback" not in gateway.log
@@ -326,7 +326,7 @@ def test_the_end_of_the_server_is_told_to_a_client_that_stays(make_gateway: Make
 def test_an_open_socket_without_a_run_does_not_hold_up_the_servers_end(make_gateway: MakeGateway) -> None:
     gateway = make_gateway()
     idle = opened(gateway)
-    assert gateway.terminate(within=8) == 0
+    assert gateway.terminate(within=15) == 0
     assert idle.close_code() == 1001
 
 
@@ -335,7 +335,7 @@ def test_a_client_that_does_not_take_the_close_does_not_hold_up_the_servers_end(
     reader = opened(gateway)
     reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     reader.create("scripted/count-900000")
-    let_the_agent_begin(open_run(gateway, set()), 1)
-    assert gateway.terminate(within=25) == 0
+    let_the_agent_begin(gateway, open_run(gateway, set()), 1)
+    assert gateway.terminate(within=30) == 0
     [row] = gateway.store.runs()
     assert (row["abort_cause"], row["delivered"]) == ("shutdown", False)
