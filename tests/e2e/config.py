@@ -9,7 +9,7 @@ CONFIG: dict[str, Any] = {
         "scripted": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 0.3},
         "narrow": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 0.3, "CONCURRENT_RUNS": 1},
         "steadfast": {"BACKEND": SCRIPTED, "ON_DISCONNECT": "finish"},
-        "lingering": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 0.3, "ON_DISCONNECT": "linger:1"},
+        "lingering": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 0.3, "ON_DISCONNECT": "linger:2"},
         "told": {
             "BACKEND": "gateway_project.agents.function.FunctionAgent",
             "OPTIONS": {
@@ -17,7 +17,7 @@ CONFIG: dict[str, Any] = {
                 "supports": ["tools", "forced_tools", "choices", "logprobs"],
             },
         },
-        "hasty": {"BACKEND": SCRIPTED, "TIMEOUT_SECONDS": 0.3},
+        "hasty": {"BACKEND": SCRIPTED, "TIMEOUT_SECONDS": 1},
     },
     "MODELS": {"gpt-4o": "scripted/count-3"},
     "LIMITS": {"REJECTED_ROWS_PER_MINUTE": 1000},

@@ -242,7 +242,7 @@ def test_browsers_of_allowed_origins_are_let_in(make_gateway: MakeGateway, route
 @ON_ONE_DATABASE
 @pytest.mark.compliance("HTTP", "Origin")
 def test_browsers_of_allowed_origins_may_read_why_the_server_refuses(make_gateway: MakeGateway, route: Route) -> None:
-    gateway = make_gateway(CORS_ORIGINS=["https://shop.example"], LIMITS={"BODY_BYTES": 1000, "BODY_SECONDS": 0.5})
+    gateway = make_gateway(CORS_ORIGINS=["https://shop.example"], LIMITS={"BODY_BYTES": 1000, "BODY_SECONDS": 2})
     length = {"too large": "1001", "too slow": "2", "in chunks": None}
     for case, status in (("too large", 413), ("too slow", 408), ("in chunks", 413)):
         client = Client(gateway.port)
@@ -262,7 +262,7 @@ def test_browsers_of_allowed_origins_may_read_why_the_server_refuses(make_gatewa
 @pytest.mark.compliance("Chat Completions", "429", "x-should-retry")
 @pytest.mark.compliance("Open Responses", "Errors")
 def test_a_full_queue_is_said_with_a_time_to_come_back(make_gateway: MakeGateway, route: Route, stream: bool) -> None:
-    gateway = make_gateway(LIMITS={"QUEUED_RUNS": 1, "QUEUE_SECONDS": 0.4})
+    gateway = make_gateway(LIMITS={"QUEUED_RUNS": 1, "QUEUE_SECONDS": 3})
     body = route.body("narrow/think-60000ms", stream=True)
     for _ in range(2):
         Client(gateway.port).send("POST", route.path, key=gateway.key, body=body)

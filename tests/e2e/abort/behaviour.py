@@ -17,7 +17,7 @@ OUTCOMES: dict[str, tuple[str, str]] = {
     "raises": ("aborted", "errored"),
 }
 """What the record says of each: status and outcome of the abort."""
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 2.0
 
 
 async def act(request: AgentRequest, signal: AbortSignal) -> AsyncIterator[str | AgentEvent]:

@@ -52,13 +52,13 @@ class Case:
         client = self.route.open(gateway, agent, stream=self.stream, prompt=prompt, name=name)
         try:
             if self.phase == "queued":
-                wait_for(lambda: _row(gateway, name, "queued"), what="the queued run", within=30)
+                wait_for(lambda: _row(gateway, name, "queued"), what="the queued run")
             else:
-                wait_for(mark.exists, what="the agent's mark", within=30)
+                wait_for(mark.exists, what="the agent's mark")
             if self.phase == "streaming" and self.stream:
                 client.read_until(b"alpha")
             client.leave(self.leaving)
-            row = wait_for(lambda: _row(gateway, name), what="the end", within=30)
+            row = wait_for(lambda: _row(gateway, name), what="the end")
         finally:
             client.close()
         self._judge(row, was_called=mark.exists())

@@ -83,7 +83,7 @@ def test_what_a_killed_process_accepted_is_adopted_from_its_file(gateway: Gatewa
     try:
         ask_for(successor, "count-1")
         for run_id in running:
-            successor.store.ended(run_id, within=20)
+            successor.store.ended(run_id)
         settled(successor, tmp_path)
         rows = successor.store.runs()
     finally:

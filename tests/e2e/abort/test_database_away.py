@@ -24,7 +24,7 @@ def test_running_runs_go_on_and_their_ends_are_written_when_it_is_back(
     gateway: Gateway, route: Route, stream: bool
 ) -> None:
     finishing, leaving = Client(gateway.port), Client(gateway.port)
-    finishing.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-15x50ms", stream=stream))
+    finishing.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-60x50ms", stream=stream))
     finished = open_run(gateway, set())
     leaving.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-3000x20ms", stream=True))
     left = open_run(gateway, {finished["id"]})
@@ -32,7 +32,7 @@ def test_running_runs_go_on_and_their_ends_are_written_when_it_is_back(
     gateway.store.cut()
     reply = finishing.read_reply()
     text = route.streamed_text(reply.events) if stream else route.text(reply.json)
-    assert len(text.split()) == 15
+    assert len(text.split()) == 60
     leaving.leave("fin")
     body = route.body("scripted/echo", stream=stream)
     wait_for(lambda: _refusal(gateway, route, body) == "database_unavailable", what="the refusal of the key")
@@ -50,7 +50,7 @@ def test_running_runs_go_on_and_their_ends_are_written_when_it_is_back(
 
 def test_an_end_on_disk_survives_the_death_of_its_process(gateway: Gateway, route: Route, tmp_path: Path) -> None:
     client = Client(gateway.port)
-    client.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-10x50ms", stream=False))
+    client.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-60x50ms", stream=False))
     run = open_run(gateway, set())
     gateway.store.cut()
     assert client.read_reply().status == 200
@@ -76,7 +76,7 @@ def _refusal(gateway: Gateway, route: Route, body: dict[str, Any]) -> str:
 
 def test_an_end_on_disk_is_not_lost_behind_a_sweep_by_hand(gateway: Gateway, route: Route) -> None:
     clients = [Client(gateway.port) for _ in range(2)]
-    clients[0].send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-10x50ms", stream=False))
+    clients[0].send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-60x50ms", stream=False))
     finished = open_run(gateway, set())
     clients[1].send("POST", route.path, key=gateway.key, body=route.body("scripted/think-60000ms", stream=False))
     lost = open_run(gateway, {finished["id"]})
@@ -85,7 +85,7 @@ def test_an_end_on_disk_is_not_lost_behind_a_sweep_by_hand(gateway: Gateway, rou
     wait_for(lambda: _mentions(gateway, finished["id"]), what="the end in the spill file")
     gateway.stop()
     gateway.store.restore()
-    wait_for(lambda: "Closed 1 run " in manage("sweepruns", env=gateway.env), within=20, what="the sweep")
+    wait_for(lambda: "Closed 1 run " in manage("sweepruns", env=gateway.env), what="the sweep")
     row, other = gateway.store.run(finished["id"]), gateway.store.run(lost["id"])
     assert row is not None
     assert other is not None
@@ -106,7 +106,7 @@ def test_with_the_disk_full_too_an_end_waits_in_memory(template: Store, tmp_path
     gateway.start()
     try:
         client = Client(gateway.port)
-        client.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-10x50ms", stream=False))
+        client.send("POST", route.path, key=gateway.key, body=route.body("scripted/slow-60x50ms", stream=False))
         run = open_run(gateway, set())
         store.cut()
         assert client.read_reply().status == 200

@@ -41,7 +41,7 @@ def drip(client: Client, rest: bytes) -> None:
             break
         except TimeoutError:
             continue
-    client.socket.settimeout(5)
+    client.socket.settimeout(60)
 
 
 def given_up(client: Client, begun: float) -> Reply:
@@ -112,7 +112,7 @@ def test_a_stream_of_a_response_in_the_background_may_too(hasty: Gateway) -> Non
 
 
 def test_a_connection_without_a_request_is_closed_without_a_word(hasty: Gateway) -> None:
-    client = Client(hasty.port, timeout=5)
+    client = Client(hasty.port)
     client.socket.sendall(b"\r\n")
     assert client.is_closed_by_server()
 
@@ -127,14 +127,14 @@ def test_a_shops_own_uploads_may_take_their_time(hasty: Gateway) -> None:
 
 
 def test_who_goes_on_sending_after_a_refusal_is_cut_off(hasty: Gateway, route: Route) -> None:
-    client = Client(hasty.port, timeout=10)
+    client = Client(hasty.port)
     client.socket.sendall(
         build(Case("", (), length=False, add=(b"Content-Length: 99999999",), body=b""), route, hasty.key)
     )
     assert client.read_reply().status == 413
     begun = time.monotonic()
     with pytest.raises(ConnectionError):
-        while time.monotonic() - begun < 9:
+        while time.monotonic() - begun < 30:
             client.socket.sendall(b" " * 65536)
             time.sleep(0.02)
 

@@ -59,7 +59,7 @@ def test_it_calls_a_tool_and_brings_the_result(case: Case) -> None:
 
 def test_it_leaves_in_mid_stream(case: Case) -> None:
     before = {row["id"] for row in case.gateway.store.runs()}
-    model, text = ("judge-1000ms", '{"city":null,"days":null}') if _instructed(case) else ("slow-3000x20ms", "alpha")
+    model, text = ("judge-5000ms", '{"city":null,"days":null}') if _instructed(case) else ("slow-3000x20ms", "alpha")
     assert case.do("abort", f"scripted/{model}") == {"text": text}
     [row] = case.ended(before)
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "client_disconnect", "stopped")

@@ -29,7 +29,7 @@ def test_content_waits_on_disk_with_the_end_and_without_secrets(
 ) -> None:
     client = Client(gateway.port)
     prompt = f"my key is {SECRET} please"
-    body = route.body("redacted/slow-10x50ms", stream=False, prompt=prompt)
+    body = route.body("redacted/slow-60x50ms", stream=False, prompt=prompt)
     client.send("POST", route.path, key=gateway.key, body=body)
     run = open_run(gateway, set())
     gateway.store.cut()
@@ -46,5 +46,5 @@ def test_content_waits_on_disk_with_the_end_and_without_secrets(
         manage("sweepruns", env=gateway.env)  # It first writes what the dead process left on disk.
     row = kept(gateway, run["id"])
     assert asked(row) == prompt.replace(SECRET, "[redacted: API key]")
-    assert (len(answered(row).split()), row["delivered_characters"]) == (10, row["answer_characters"])
+    assert (len(answered(row).split()), row["delivered_characters"]) == (60, row["answer_characters"])
     assert "Clean" in manage("verifyruns", env=gateway.env)

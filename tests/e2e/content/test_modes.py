@@ -95,7 +95,7 @@ def test_each_mode_keeps_so_much(gateway: Gateway, route: Route, stream: bool, m
 def test_of_an_aborted_stream_what_was_generated_and_what_was_delivered(
     gateway: Gateway, route: Route, how: Leaving
 ) -> None:
-    client = route.open(gateway, "full/slow-200x20ms", stream=True, name=f"leaves-{how}")
+    client = route.open(gateway, "full/slow-3000x20ms", stream=True, name=f"leaves-{how}")
     client.read_until(b"charlie")
     client.leave(how)
     row = kept(gateway, _run_named(gateway, f"leaves-{how}"))
@@ -111,10 +111,10 @@ def test_of_an_aborted_stream_what_was_generated_and_what_was_delivered(
 
 @ON_ONE_DATABASE
 def test_an_answer_in_one_piece_was_delivered_as_a_whole_or_not_at_all(gateway: Gateway, route: Route) -> None:
-    client = route.open(gateway, "full/slow-200x20ms", stream=False, name=f"plain-{route.name}")
+    client = route.open(gateway, "full/slow-3000x20ms", stream=False, name=f"plain-{route.name}")
     run = _run_named(gateway, f"plain-{route.name}")
     with pytest.raises(TimeoutError):
-        client.socket.settimeout(0.3)
+        client.socket.settimeout(1)
         client.read_until(b"alpha")
     client.leave("rst")
     row = kept(gateway, run)
@@ -134,7 +134,7 @@ def test_what_an_agent_says_after_its_client_has_left_was_generated_and_not_deli
 
 @ON_ONE_DATABASE
 def test_a_run_that_an_operator_cancels(gateway: Gateway, route: Route) -> None:
-    client = route.open(gateway, "full/slow-200x20ms", stream=True, name=f"cancelled-{route.name}")
+    client = route.open(gateway, "full/slow-3000x20ms", stream=True, name=f"cancelled-{route.name}")
     client.read_until(b"bravo")
     run = _run_named(gateway, f"cancelled-{route.name}")
     manage("cancelrun", run, env=gateway.env)
@@ -154,7 +154,7 @@ def test_a_run_in_the_background(gateway: Gateway) -> None:
 
 @ON_ONE_DATABASE
 def test_a_run_in_the_background_that_is_cancelled(gateway: Gateway) -> None:
-    reply = respond(gateway, "full/slow-200x20ms", background=True)
+    reply = respond(gateway, "full/slow-3000x20ms", background=True)
     run, id_ = reply.headers["x-request-id"], answer_of(reply)["id"]
     follower = Client(gateway.port)
     follower.send("GET", f"/v1/responses/{id_}?stream=true", key=gateway.key)
@@ -178,7 +178,7 @@ def test_a_response_on_a_websocket(gateway: Gateway) -> None:
     client = SocketClient(gateway.port, key=gateway.key, headers={"X-Client-Request-Id": "socket"})
     client.create("redacted/echo", input=PROMPT)
     assert client.events()[-1]["type"] == "response.completed"
-    client.create("full/slow-200x20ms")
+    client.create("full/slow-3000x20ms")
     client.read_text("bravo")
     client.leave_socket("close")
     runs = wait_for(lambda: _all_named(gateway, "socket", 2))

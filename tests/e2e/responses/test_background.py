@@ -45,7 +45,7 @@ def row_of(gateway: Gateway, id_: str) -> Row:
 @pytest.mark.compliance("OpenAI Responses", "background")
 @pytest.mark.compliance("Open Responses", "background")
 def test_it_is_answered_at_once_and_polled(gateway: Gateway) -> None:
-    begun = begin(gateway, "scripted/slow-5x50ms")
+    begun = begin(gateway, "scripted/slow-5x400ms")
     assert (begun["status"], begun["background"], begun["store"]) == ("queued", True, True)
     assert spec.faults(spec.OPEN_RESPONSES, "ResponseResource", begun) == []
     assert call(gateway, "GET", begun["id"]).json["status"] in ("queued", "in_progress")

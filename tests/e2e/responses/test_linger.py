@@ -45,9 +45,9 @@ def test_when_nobody_comes_back_it_is_stopped(gateway: Gateway) -> None:
     id_ = drop_in_mid_stream(gateway, "slow-3000x20ms")
     row = gateway.store.ended(id_.removeprefix("resp_"))
     assert (row["status"], row["abort_cause"], row["abort_outcome"]) == ("aborted", "client_disconnect", "stopped")
-    assert row["abort_reason"] == "not resumed within 1 s"
+    assert row["abort_reason"] == "not resumed within 2 s"
     [note] = gateway.store.notes(row["id"])
-    assert 0.9 < (row["abort_requested_at"] - note["at"]).total_seconds() < 5
+    assert 1.9 < (row["abort_requested_at"] - note["at"]).total_seconds() < 20
     assert call(gateway, "GET", id_).json["status"] == "cancelled"
     assert call(gateway, "GET", f"{id_}?stream=true").events[-2]["response"]["status"] == "cancelled"
 
@@ -57,7 +57,7 @@ def test_whoever_comes_back_and_leaves_again_starts_the_wait_anew(gateway: Gatew
     follower = Client(gateway.port)
     follower.send("GET", f"/v1/responses/{id_}?stream=true", key=gateway.key)
     follower.read_until(b"bravo")
-    until = time.monotonic() + 2.5
+    until = time.monotonic() + 4.5
     while time.monotonic() < until:  # Longer than the wait: being followed keeps it alive.
         follower.read_until(b"charlie")
     assert call(gateway, "GET", id_).json["status"] == "in_progress"

@@ -29,7 +29,7 @@ def slow(kind):
     removed = kind.apply
     def apply(self, connection):
         page = removed(self, connection)
-        time.sleep(0.15)  # in the transaction, so that it is there that a signal comes
+        time.sleep(0.3)  # in the transaction, so that it is there that a signal comes
         return page
     kind.apply = apply
 
@@ -143,14 +143,15 @@ def test_nothing_in_the_database_names_an_erased_principal(make_gateway: MakeGat
     key = manage("createkey", SECRETS[0], "--operate", env=gateway.env).splitlines()[-1]
     for _ in range(3):
         assert answer_of(ask_as(gateway, key, "scripted/echo").read_reply())["status"] == "completed"
+    running = "SELECT * FROM gateway_run WHERE status = 'running'"
     background = ask_as(gateway, key, "scripted/think-60000ms", background=True).read_reply()
     cancel = f"/v1/responses/{answer_of(background)['id']}/cancel"
     assert ask(gateway.port, "POST", cancel, key=key).status == 200
     left_early = ask_as(gateway, key, "scripted/slow-50x100ms", stream=True)
     left_early.read_until(b"response.output_text.delta")
     left_early.leave("rst")
+    wait_for(lambda: not gateway.store.query(running), what="the ends of the others")
     open_one = ask_as(gateway, key, "scripted/think-60000ms", stream=True)
-    running = "SELECT * FROM gateway_run WHERE status = 'running'"
     wait_for(lambda: len(gateway.store.query(running)) == 1, what="one open run")
     assert respond(gateway, "scripted/echo").status == 200  # somebody else's
     looked_for = f"/api/runs/?{urlencode({'principal': SECRETS[0]})}"

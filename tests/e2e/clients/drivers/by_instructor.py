@@ -39,7 +39,7 @@ def tools(command):
 
 
 def timeout(command):
-    return asyncio.run(_create(command, timeout=0.3))
+    return asyncio.run(_create(command, timeout=1.0))
 
 
 @asynccontextmanager

@@ -47,4 +47,4 @@ def abort(command):
 
 
 def timeout(command):
-    return {"text": _model(command, timeout=0.3).invoke("Say something.").text}
+    return {"text": _model(command, timeout=1.0).invoke("Say something.").text}

@@ -68,7 +68,7 @@ def abort(command):
 
 
 def timeout(command):
-    with _client(command, timeout=0.3) as client:
+    with _client(command, timeout=1.0) as client:
         return {"text": _text(command, _create(command, client, _asked()))}
 
 

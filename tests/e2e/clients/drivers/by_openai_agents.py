@@ -45,7 +45,7 @@ def tools(command):
 
 
 def timeout(command):
-    return asyncio.run(_run(command, timeout=0.3))
+    return asyncio.run(_run(command, timeout=1.0))
 
 
 def streamed(command):
