@@ -180,3 +180,9 @@ class Stage:
         """Wait until the agent was called."""
         async with asyncio.timeout(30):
             await self.agent.started.wait()
+
+
+async def turns() -> None:
+    """So many turns of the loop that whatever waits for nothing else has gone on: no time says that."""
+    for _ in range(100):
+        await asyncio.sleep(0)

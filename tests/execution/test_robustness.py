@@ -13,7 +13,7 @@ from gateway_project.execution import active_run
 from gateway_project.execution.outlet import Aborted, Completed, Failed, RunResult
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
-from tests.execution.stage import Events, Stage, answer, forever, silent
+from tests.execution.stage import Events, Stage, answer, forever, silent, turns
 
 
 async def test_a_callback_that_raises_does_not_keep_the_run_from_being_aborted(
@@ -124,9 +124,9 @@ async def test_an_agent_that_is_silent_for_too_long_is_aborted() -> None:
 
 
 async def test_an_agent_that_has_spoken_has_all_its_time() -> None:
-    stage = Stage(forever, first_output_seconds=0.02)
+    stage = Stage(forever, first_output_seconds=0.3)
     await stage.started()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
     assert stage.host.ends == []
     stage.run.abort(AbortCause.CLIENT_DISCONNECT)
     await stage.end()
@@ -280,7 +280,7 @@ async def test_nor_does_it_leave_tasks_when_it_comes_of_an_abort(failure: BaseEx
 
     stage = Stage(script)
     await stage.started()
-    await asyncio.sleep(0.01)
+    await turns()
     stage.run.abort(AbortCause.CLIENT_DISCONNECT)
     assert (await stage.end()).abort_outcome == AbortOutcome.ERRORED
     assert left[0].cancelled()
@@ -302,7 +302,7 @@ async def test_no_callback_keeps_a_run_or_its_aborter_from_ending(failure: BaseE
 
     stage = Stage(script)
     await stage.started()
-    await asyncio.sleep(0.01)
+    await turns()
     if by_others:
         stage.run.task.cancel()
     else:

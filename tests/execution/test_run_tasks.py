@@ -12,7 +12,7 @@ from gateway_project.agents.request import AgentRequest
 from gateway_project.agents.signal import AbortSignal
 from gateway_project.agents.tasks import detached
 from gateway_project.runs.vocabulary import AbortCause, AbortOutcome, RunStatus
-from tests.execution.stage import Events, Stage
+from tests.execution.stage import Events, Stage, turns
 
 
 async def test_tasks_that_the_agent_left_are_stopped_with_it() -> None:
@@ -29,7 +29,7 @@ async def test_tasks_that_the_agent_left_are_stopped_with_it() -> None:
 
     stage = Stage(script)
     await stage.started()
-    await asyncio.sleep(0.01)
+    await turns()
     stage.run.abort(AbortCause.CLIENT_DISCONNECT)
     assert (await stage.end()).abort_outcome == AbortOutcome.STOPPED
     assert [task.cancelled() for task in left] == [True, True]
@@ -53,7 +53,7 @@ async def test_an_agent_has_not_stopped_before_its_tasks_have() -> None:
     tasks: list[asyncio.Task[None]] = []
     stage = Stage(script, grace_seconds=0.03)
     await stage.started()
-    await asyncio.sleep(0.01)
+    await turns()
     stage.run.abort(AbortCause.CLIENT_DISCONNECT)
     assert (await stage.end()).abort_outcome == AbortOutcome.UNRESPONSIVE
     release.set()
@@ -78,7 +78,7 @@ async def test_what_they_start_while_they_are_stopped_is_stopped_too() -> None:
     kept: list[asyncio.Task[None]] = []
     stage = Stage(script)
     await stage.started()
-    await asyncio.sleep(0.01)
+    await turns()
     stage.run.abort(AbortCause.CLIENT_DISCONNECT)
     assert (await stage.end()).abort_outcome == AbortOutcome.STOPPED
     assert [task.cancelled() for task in started] == [True]
@@ -103,7 +103,7 @@ async def test_one_that_always_starts_another_has_not_stopped() -> None:
     kept: list[asyncio.Task[None]] = []
     stage = Stage(script, grace_seconds=0.1)
     await stage.started()
-    await asyncio.sleep(0.01)
+    await turns()
     stage.run.abort(AbortCause.CLIENT_DISCONNECT)
     assert (await stage.end()).abort_outcome == AbortOutcome.UNRESPONSIVE
     assert len(kept) < 100
@@ -123,7 +123,7 @@ async def test_what_is_shared_on_purpose_is_left_alone() -> None:
 
     stage = Stage(script)
     await stage.started()
-    await asyncio.sleep(0.01)
+    await turns()
     stage.run.abort(AbortCause.CLIENT_DISCONNECT)
     await stage.end()
     assert not shared[0].done()
@@ -199,7 +199,7 @@ async def test_what_others_start_in_the_runs_context_is_not_its_own() -> None:
 
     stage = Stage(script)
     await stage.started()
-    await asyncio.sleep(0.01)
+    await turns()
     stage.run.abort(AbortCause.CLIENT_DISCONNECT)
     await stage.end()
     assert not others[0].done()
