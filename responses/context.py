@@ -17,7 +17,7 @@ from .items import InputItem, ReferenceItem
 from .memory import Remembered
 from .models import StoredResponse, StoredStatus
 from .room import Room
-from .store import read, responses_of
+from .store import read, responses_of, turns_back
 
 _CONTINUABLE = (StoredStatus.COMPLETED, StoredStatus.INCOMPLETE)
 _MOST_TURNS = 1000
@@ -132,9 +132,8 @@ def _walk_back(last: uuid.UUID, principal: Principal) -> tuple[list[Item], uuid.
     turns: list[list[Item]] = []
     room = Room("previous_response_id")
     next_id: uuid.UUID | None = last
-    while next_id is not None:
-        turn: StoredResponse | None = responses_of(principal).filter(pk=next_id).first()
-        if turn is None or len(turns) >= _MOST_TURNS:
+    for turn in turns_back(last, principal):
+        if len(turns) >= _MOST_TURNS:
             break
         if turn.status not in _CONTINUABLE:
             message = f"The response {ids.response_id(turn.id)!r} is {turn.status}: there is nothing to continue."

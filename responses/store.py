@@ -1,25 +1,28 @@
 """How responses reach their table: changes for the journal, and what is read from it."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 from channels.db import database_sync_to_async
-from django.db import InterfaceError, InternalError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project import clock
 from gateway_project.access.principal import Principal
 from gateway_project.conf import gateway_settings
 from gateway_project.runs.journal import spilled
+from gateway_project.runs.record import adapted
 from gateway_project.transport.errors import DatabaseAway
 
 from .models import OPEN_STATUSES, StoredFrames, StoredResponse, StoredResponseQuerySet
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_TABLE = StoredResponse._meta.db_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,3 +138,36 @@ def responses_of(principal: Principal) -> StoredResponseQuerySet:
     """The stored responses that a principal may ask for now."""
     rows = StoredResponse.objects.using(gateway_settings().DATABASE)
     return rows.of(principal.kind, principal.id, at=clock.now())
+
+
+_TURNS_AT_A_TIME = 10
+"""Few, for each may be as large as a body may be; many, for a conversation of an agent and its tools has hundreds."""
+
+_TURNS_BACK = f"""
+WITH RECURSIVE turn(id, previous, place) AS (
+    SELECT id, previous, 1 FROM {_TABLE} WHERE id = %s
+    UNION ALL
+    SELECT earlier.id, earlier.previous, place + 1
+    FROM turn JOIN {_TABLE} earlier ON earlier.id = turn.previous WHERE place < {_TURNS_AT_A_TIME}
+)
+SELECT response.id, response.previous, status, input, body
+FROM turn JOIN {_TABLE} response ON response.id = turn.id
+WHERE principal_kind = %s AND principal_id = %s AND expires_at > %s ORDER BY place
+"""  # noqa: S608 (the name is ours)
+
+
+def turns_back(last: uuid.UUID, principal: Principal) -> Iterator[StoredResponse]:
+    """A response, the one that it continues, and so on, as far as the principal may ask for them now."""
+    alias = gateway_settings().DATABASE
+    whose = (principal.kind, principal.id, clock.now())
+    next_id: uuid.UUID | None = last
+    while next_id is not None:
+        parameters = [adapted(value, connections[alias]) for value in (next_id, *whose)]
+        turns = list(StoredResponse.objects.using(alias).raw(_TURNS_BACK, parameters))
+        for turn in turns:
+            if turn.id != next_id:
+                return
+            yield turn
+            next_id = turn.previous
+        if len(turns) < _TURNS_AT_A_TIME:
+            return
