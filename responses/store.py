@@ -82,9 +82,18 @@ class AppendFrames:
 
     record: FramesRecord
 
-    def apply(self, connection: BaseDatabaseWrapper) -> None:
-        if _open(self.record.id, connection).update(status=self.record.status):
-            _insert_frames(self.record.id, self.record.first_number, self.record.frames, connection)
+    def apply(self, connection: BaseDatabaseWrapper) -> bool:
+        """Keep it. The result tells whether there is a response to keep it of."""
+        new = self.record
+        row = _open(new.id, connection)
+        # Locked against its deletion. Not by an update: SQLite would go through all of the row, its input with it.
+        status = row.select_for_update().values_list("status", flat=True).first()
+        if status is None:
+            return False
+        if status != new.status:
+            row.update(status=new.status)
+        _insert_frames(new.id, new.first_number, new.frames, connection)
+        return True
 
 
 @spilled

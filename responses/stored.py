@@ -55,6 +55,9 @@ class ResponseNotFound(APIError):
 class StoredConsumer(GatewayConsumer):
     """A request about a response that exists."""
 
+    left_out: ClassVar[tuple[str, ...]] = ("request", "input")
+    """Columns that are not loaded: each may be as large as a body may be."""
+
     async def find(self) -> StoredResponse:
         """The response that the path names, as it is now.
 
@@ -72,7 +75,7 @@ class StoredConsumer(GatewayConsumer):
 
     async def _load(self, id_: uuid.UUID) -> StoredResponse | None:
         assert self.principal is not None
-        return await read(_find, id_, self.principal)
+        return await read(_find, id_, self.principal, self.left_out)
 
     def query(self, name: str, default: str) -> str:
         """A parameter of the query string."""
@@ -169,6 +172,7 @@ class InputItemsConsumer(StoredConsumer):
     """``GET /v1/responses/{id}/input_items``: the conversation that a response answered."""
 
     methods: ClassVar = ("GET",)
+    left_out: ClassVar = ("request", "body")
 
     async def respond(self) -> None:
         """Reply with one page of the items."""
@@ -208,8 +212,8 @@ def current_body(response: StoredResponse) -> bytes:
     return sse.dumps(json.loads(response.body) | {"status": response.status})
 
 
-def _find(id_: uuid.UUID, principal: Principal) -> StoredResponse | None:
-    return responses_of(principal).filter(pk=id_).first()
+def _find(id_: uuid.UUID, principal: Principal, left_out: tuple[str, ...]) -> StoredResponse | None:
+    return responses_of(principal).filter(pk=id_).defer(*left_out).first()
 
 
 def _has_frames(id_: uuid.UUID) -> bool:
