@@ -76,7 +76,7 @@ class ResponseIntake(ContinuingIntake):
             principal_kind=record.principal_kind,
             principal_id=record.principal_id,
             previous=record.parent_run if work.context.earlier_is_stored else None,
-            status=status,
+            status=status.value,
             background=bool(work.request.background),
             created_at=record.received_at,
             request=json.dumps(work.payload) if work.request.background else "",

@@ -64,7 +64,7 @@ def test_events_are_kept_without_going_through_the_response_again() -> None:
         with CaptureQueriesContext(connection) as asked:
             assert append(record.id, number)
         said.append([query["sql"].split()[0] for query in asked if "SAVEPOINT" not in query["sql"]])
-    assert said == [["SELECT", "UPDATE", "INSERT"], ["SELECT", "INSERT"]]
+    assert said == [["UPDATE", "INSERT"], []]  # The one statement of the second goes past Django's cursor.
     assert StoredResponse.objects.get().status == "in_progress"
     assert list(StoredFrames.objects.values_list("first_number", flat=True)) == [0, 1]
 
