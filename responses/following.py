@@ -1,13 +1,14 @@
 """Reads the stream of a response again, and on to its end: the database is the log, whoever follows reads on.
 
-Nobody but the run writes the log, so that it makes no difference which process a follower has come to.
+Nobody but the run writes the log, so that it makes no difference which process a follower has come to. Those in the
+run's own process are told what was written, and need not ask for it.
 """
 
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 from gateway_project import clock
@@ -22,7 +23,7 @@ from .dialect import Dialect, retold
 from .encoder import error_event
 from .lost import settle_if_lost
 from .models import StoredFrames, StoredResponse
-from .store import MarkFollowed, read
+from .store import FramesRecord, MarkFollowed, read
 
 logger = logging.getLogger("gateway.responses")
 
@@ -32,8 +33,10 @@ _LOOK_AT_OUR_OWN_SECONDS = 2.0
 _BATCHES = 50
 
 _MARK_EVERY_SECONDS = 2.0
+_MOST_TOLD = 256 * 1024
+"""Characters that a follower may be told of before he has sent them; one who is slower asks the database."""
 
-_listeners: dict[uuid.UUID, set[asyncio.Event]] = {}
+_listeners: dict[uuid.UUID, set["Listener"]] = {}
 _left: dict[uuid.UUID, Callable[[], None]] = {}
 
 
@@ -45,10 +48,10 @@ def when_left(response_id: uuid.UUID, callback: Callable[[], None] | None) -> No
         _left[response_id] = callback
 
 
-def announce(response_id: uuid.UUID) -> None:
-    """There is more of this response's stream, or its end."""
-    for event in _listeners.get(response_id, ()):
-        event.set()
+def announce(response_id: uuid.UUID, batch: FramesRecord | None = None) -> None:
+    """There is more of this response's stream: `batch`, or what the database knows, as its end."""
+    for listener in _listeners.get(response_id, ()):
+        listener.tell(batch)
 
 
 def is_followed(response_id: uuid.UUID) -> bool:
@@ -68,11 +71,44 @@ class ResponseDeleted(APIError):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is new of a stream. `last` is the number of its last event."""
+    """What is new of a stream.
+
+    Attributes:
+        last: the number of its last event.
+        is_open: whether the response was open when it was read.
+        is_cut: whether there was more to read.
+    """
 
     frames: str
     last: int
-    is_open: bool
+    is_open: bool = True
+    is_cut: bool = False
+
+
+class Listener:
+    """What somebody who follows a stream has been told since he last looked."""
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+        self.must_ask = True
+        """Whether the database knows what he was not told."""
+        self._told: list[tuple[int, str]] = []
+        self._size = 0
+
+    def tell(self, batch: FramesRecord | None) -> None:
+        """There is more."""
+        if batch is None or self._size + len(batch.frames) > _MOST_TOLD:
+            self.must_ask = True
+            self.heard(0)
+        else:
+            self._told.append((batch.first_number, batch.frames))
+            self._size += len(batch.frames)
+        self.news.set()
+
+    def heard(self, after: int) -> Piece:
+        """What of it is behind `after`; it is told once."""
+        told, self._told, self._size = self._told, [], 0
+        return Piece(*_behind(told, after))
 
 
 async def follow(
@@ -87,12 +123,12 @@ async def follow(
         DatabaseAway: when the database does not answer.
     """
     heartbeat_seconds = gateway_settings().HEARTBEAT_SECONDS
-    with _listening(response_id) as news:
+    with _listening(response_id) as listener:
         silent_since = clock.monotonic()
         marked_at = -_MARK_EVERY_SECONDS
         while True:
-            news.clear()
-            piece = await read(_piece, response_id, after)
+            listener.news.clear()
+            piece = await _next(listener, response_id, after)
             if piece.frames:
                 after = piece.last
                 silent_since = clock.monotonic()
@@ -110,9 +146,20 @@ async def follow(
             if not ours and clock.monotonic() - marked_at >= _MARK_EVERY_SECONDS:
                 marked_at = clock.monotonic()
                 current_supervisor().submit(MarkFollowed(response_id, 2 * _MARK_EVERY_SECONDS))
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(_LOOK_AT_OUR_OWN_SECONDS if ours else _LOOK_EVERY_SECONDS):
-                    await news.wait()
+                    await listener.news.wait()
+            except TimeoutError:
+                listener.must_ask = True
+
+
+async def _next(listener: Listener, response_id: uuid.UUID, after: int) -> Piece:
+    if not listener.must_ask:
+        return listener.heard(after)
+    listener.must_ask = False  # Before the answer is there: whatever is told from now on may not be in it.
+    piece = await read(_piece, response_id, after)
+    listener.must_ask |= piece.is_cut or not piece.is_open
+    return piece
 
 
 async def ended(response_id: uuid.UUID) -> None:
@@ -171,25 +218,33 @@ def _piece(response_id: uuid.UUID, after: int) -> Piece:
     batches = StoredFrames.objects.using(alias).filter(response=response_id).order_by("first_number")
     # The batch that `after` lies in may go on behind it.
     start = batches.filter(first_number__lte=after + 1).order_by("-first_number").values_list("first_number", flat=True)
-    found = batches.filter(first_number__gte=start.first() or 0).values_list("first_number", "frames")[:_BATCHES]
-    fresh = []
-    last = after
-    for first, frames in found:
-        for number, frame in enumerate(frames.split("\n\n")[:-1], first):
-            if number > last:
-                fresh.append(frame + "\n\n")
-                last = number
-    return Piece("".join(fresh), last, response.is_open)
+    found = list(batches.filter(first_number__gte=start.first() or 0).values_list("first_number", "frames")[:_BATCHES])
+    return Piece(*_behind(found, after), is_open=response.is_open, is_cut=len(found) == _BATCHES)
+
+
+def _behind(batches: Iterable[tuple[int, str]], after: int) -> tuple[str, int]:
+    """The events with a number above `after`, and that of the last one. Each batch comes with that of its first."""
+    fresh: list[str] = []
+    for first, frames in batches:
+        if first > after:
+            fresh.append(frames)
+            after = first + frames.count("\n\n") - 1
+        else:
+            for number, frame in enumerate(frames.split("\n\n")[:-1], first):
+                if number > after:
+                    fresh.append(frame + "\n\n")
+                    after = number
+    return "".join(fresh), after
 
 
 @contextmanager
-def _listening(response_id: uuid.UUID) -> Iterator[asyncio.Event]:
-    event = asyncio.Event()
-    _listeners.setdefault(response_id, set()).add(event)
+def _listening(response_id: uuid.UUID) -> Iterator[Listener]:
+    listener = Listener()
+    _listeners.setdefault(response_id, set()).add(listener)
     try:
-        yield event
+        yield listener
     finally:
-        _listeners[response_id].discard(event)
+        _listeners[response_id].discard(listener)
         if not _listeners[response_id]:
             del _listeners[response_id]
             if response_id in _left:

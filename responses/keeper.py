@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from dataclasses import replace
+from functools import partial
 
 from gateway_project.execution.supervisor import Supervisor
 from gateway_project.runs.journal import JournalUnavailable
@@ -122,11 +123,13 @@ class StreamKeeper:
 
     def _flush(self) -> None:
         self._writing = True
-        self._supervisor.submit(AppendFrames(self._taken())).add_done_callback(self._flushed)
+        batch = self._taken()
+        self._supervisor.submit(AppendFrames(batch)).add_done_callback(partial(self._flushed, batch))
 
-    def _flushed(self, _: "asyncio.Future[object]") -> None:
+    def _flushed(self, batch: FramesRecord, written: "asyncio.Future[object]") -> None:
         self._writing = False
-        announce(self._id)
+        is_kept = not written.cancelled() and written.exception() is None and written.result() is True
+        announce(self._id, batch if is_kept else None)
         if self._waiting:
             self._flush()
 
