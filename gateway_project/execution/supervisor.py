@@ -23,6 +23,7 @@ from gateway_project.execution.content import ContentLog
 from gateway_project.execution.hint_listener import HintListener
 from gateway_project.execution.lease_keeper import LeaseKeeper
 from gateway_project.execution.outlet import Outlet
+from gateway_project.execution.rate_limit import RateLimit
 from gateway_project.execution.remote import AbortWatch
 from gateway_project.execution.terms import Terms
 from gateway_project.observe.metrics import Counter
@@ -69,6 +70,7 @@ class Supervisor:
         self._agent_limits: dict[str, tuple[Limit, ...]] = {}
         limits = settings.LIMITS
         self.admission = Admission(queue=limits.QUEUED_RUNS, retry_after=max(1, limits.QUEUE_SECONDS / 2))
+        self._rate_limit = RateLimit(limits)
         self._rejected_rows = Budget(limits.REJECTED_ROWS_PER_MINUTE)
         self._abort_watch = AbortWatch(self)
         self._alerts = Office(settings)
@@ -139,26 +141,10 @@ class Supervisor:
         Raises:
             AgentError: 429, with the time after which there is room again.
         """
-        limits = self.settings.LIMITS
-        if limits.RUNS_PER_MINUTE is None and limits.TOKENS_PER_MINUTE is None:
+        if not self._rate_limit.is_set:
             return
-        try:
-            spent = await self.write(Query(partial(spent_lately, record)))
-        except JournalUnavailable:
-            return  # Whether runs start without the database is another setting's business.
-        assert isinstance(spent, Spent)
-        for name, used, most in (
-            ("requests", spent.runs, limits.RUNS_PER_MINUTE),
-            ("tokens", spent.tokens, limits.TOKENS_PER_MINUTE),
-        ):
-            if most is not None and used >= most:
-                raise AgentError(
-                    f"Rate limit reached: {most} {name} a minute. Please try again later.",
-                    code="rate_limit_exceeded",
-                    type="rate_limit_error",
-                    status=429,
-                    retry_after=spent.retry_after,
-                )
+        with suppress(JournalUnavailable):  # Whether runs start without the database is another setting's business.
+            await self._rate_limit.check(record, partial(self._spent_lately, record))
 
     def reject(self, record: RunRecord, error: AgentError) -> None:
         """Record a refusal, within the principal's budget of refusals."""
@@ -241,6 +227,11 @@ class Supervisor:
             run.abort(AbortCause.WORKER_LOST)
         self.worker = ids.uuid7().hex
         return self.worker
+
+    async def _spent_lately(self, record: RunRecord) -> Spent:
+        spent = await self.write(Query(partial(spent_lately, record)))
+        assert isinstance(spent, Spent)
+        return spent
 
     def _insert_ended(self, record: RunRecord, status: RunStatus) -> None:
         """The row of what was never started."""
