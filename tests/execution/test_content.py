@@ -1,6 +1,7 @@
 """The log of a run's content: nothing where nothing is kept, bounded where something is."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,9 +12,11 @@ from gateway_project.conf import GatewaySettings
 from gateway_project.execution.content import ContentLog, log
 from gateway_project.execution.content.answered import Answer
 from gateway_project.execution.content.asked import as_plain
+from gateway_project.execution.content.log import ListenedOutlet
 from gateway_project.runs.content.cutter import MARGIN
 from gateway_project.runs.content.record import ContentRecord, KeepContent
 from gateway_project.runs.journal import Change
+from tests.execution.stage import RememberingOutlet
 from tests.runs.records import make_record
 
 SALT = bytes(16)
@@ -83,6 +86,50 @@ def test_pieces_are_joined_by_choice_and_what_says_nothing_is_none() -> None:
     ]
     answer.all_delivered()
     assert [piece.delivered for piece in answer.pieces()] == [2, 2]
+
+
+class Bursts(RememberingOutlet):
+    """Counts what is written at once; a burst that has a text with a "?" cannot be said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bursts: list[int] = []
+
+    async def write_burst(self, events: Sequence[AgentEvent]) -> None:
+        self.bursts.append(len(events))
+        self.stats.bytes += 1
+        if any(isinstance(event, TextDelta) and "?" in event.text for event in events):
+            raise ValueError("cannot be said")
+
+
+async def test_a_burst_stays_one() -> None:
+    answer, outlet = Answer(most=100, salt=SALT), Bursts()
+    listened = ListenedOutlet(outlet, answer)
+    for texts in ("abc", "de"):
+        events = [TextDelta(text) for text in texts]
+        for event in events:
+            answer.generated(event)
+        await listened.write_burst(events)
+    assert outlet.bursts == [3, 2]
+    assert [(piece.text, piece.delivered) for piece in answer.pieces()] == [("abcde", 5)]
+
+
+async def test_of_a_burst_that_cannot_be_said_nothing_counts_as_delivered() -> None:
+    answer = Answer(most=100, salt=SALT)
+    listened = ListenedOutlet(Bursts(), answer)
+    events = [TextDelta("a"), TextDelta("?")]
+    for event in events:
+        answer.generated(event)
+    with pytest.raises(ValueError, match="cannot be said"):
+        await listened.write_burst(events)
+    assert [(piece.text, piece.delivered) for piece in answer.pieces()] == [("a?", 0)]
+
+
+async def test_what_comes_at_once_is_handed_on_piece_by_piece_where_that_makes_no_difference() -> None:
+    answer, outlet = Answer(most=100, salt=SALT), RememberingOutlet()
+    events = [TextDelta("a"), TextDelta("b")]
+    await ListenedOutlet(outlet, answer).write_burst(events)
+    assert outlet.events == events
 
 
 async def test_what_waits_for_a_database_that_hangs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

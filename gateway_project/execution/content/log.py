@@ -13,7 +13,7 @@ from gateway_project.conf import GatewaySettings
 from gateway_project.content_modes import ContentMode, mode_in_force
 from gateway_project.execution.content.answered import Answer
 from gateway_project.execution.content.asked import as_plain
-from gateway_project.execution.outlet import Aborted, Completed, Outlet, RunResult
+from gateway_project.execution.outlet import Aborted, Completed, Outlet, RunResult, Write
 from gateway_project.execution.progress import Progress
 from gateway_project.runs.content.drafting import Draft, new_salt, record_of
 from gateway_project.runs.content.record import KeepContent
@@ -128,6 +128,7 @@ class ListenedOutlet:
         self.stats = outlet.stats
         self._outlet = outlet
         self._answer = answer
+        self._write_burst: Write | None = getattr(outlet, "write_burst", None)
 
     def started(self) -> None:
         """As it is."""
@@ -140,6 +141,23 @@ class ListenedOutlet:
             await self._outlet.write(event)
         finally:
             self._answer.handed_on(event, left=self._count() > before)
+
+    async def write_burst(self, events: Sequence[AgentEvent]) -> None:
+        """The same of several: in one go, where the outlet knows how. Of what it fails at none counts as left."""
+        if self._write_burst is None:
+            for event in events:
+                await self.write(event)
+            return
+        before, has_failed = self._count(), False
+        try:
+            await self._write_burst(events)
+        except Exception:
+            has_failed = True
+            raise
+        finally:
+            left = self._count() > before and not has_failed
+            for event in events:
+                self._answer.handed_on(event, left=left)
 
     async def end(self, result: RunResult) -> bool:
         """Hand it on. An answer that was delivered as a whole was so in every piece."""
