@@ -78,11 +78,6 @@ def pack(entries: Iterable[Entry]) -> bytes:
     return b"".join(b"%c%b%b" % (kind, object_id.bytes, digest) for kind, object_id, digest in entries)
 
 
-def stored_bytes(value: object) -> bytes:
-    """A binary column's value; nothing when somebody has put anything else there, as SQLite lets him."""
-    return bytes(value) if isinstance(value, bytes | memoryview) else b""
-
-
 def unpack(packed: bytes) -> Iterator[Entry]:
     """The entries of a seal. Of damaged bytes whatever can be read: their hash has told already."""
     for start in range(0, len(packed) - ENTRY_BYTES + 1, ENTRY_BYTES):

@@ -43,6 +43,22 @@ _NO_SALT = bytes(SALT_BYTES)
 Row = Mapping[str, Any]
 """A row as a database driver gives it, by column."""
 
+UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a value raises that no application of ours can have written. SQLite stores anything anywhere."""
+
+
+def stored_bytes(value: object) -> bytes:
+    """A binary column's value; nothing when somebody has put anything else there."""
+    return bytes(value) if isinstance(value, (bytes, memoryview)) else b""
+
+
+def stored_id(value: Any) -> uuid.UUID | None:
+    """An id, which SQLite gives as hex digits; None when somebody has put anything else there."""
+    try:
+        return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+    except UNREADABLE:
+        return None
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -101,7 +117,7 @@ class Layout:
 
     def commitments(self, row: Row) -> list[bytes]:
         """One for each group: of its fields, or, where its salt is gone, the one that was kept."""
-        salts, kept = bytes(row["salts"] or b""), bytes(row["commitments"] or b"")
+        salts, kept = stored_bytes(row["salts"]), stored_bytes(row["commitments"])
         return [
             _hash([salt.hex(), group, [form(row[name]) for name, form in fields]])
             if (salt := salts[place]).strip(b"\x00")
@@ -111,7 +127,7 @@ class Layout:
 
     def erased(self, row: Row) -> list[str]:
         """The groups whose salt is gone."""
-        salts = bytes(row["salts"] or b"")
+        salts = stored_bytes(row["salts"])
         parts = [salts[index * SALT_BYTES : (index + 1) * SALT_BYTES] for index in range(len(self.groups))]
         return [group for group, salt in zip(self.groups, parts, strict=True) if not salt.strip(b"\x00")]
 
@@ -121,8 +137,14 @@ class Layout:
 
     def values(self, row: Row, group: str) -> list[str]:
         """Those fields of a group that have a value."""
-        form = self._canonical
-        return [name for name in self.groups[group] if form[name](row[name]) != form[name](self._blank[name])]
+        return [name for name in self.groups[group] if not self._is_blank(name, row[name])]
+
+    def _is_blank(self, name: str, value: Any) -> bool:
+        form = self._canonical[name]
+        try:
+            return bool(form(value) == form(self._blank[name]))
+        except UNREADABLE:
+            return False
 
     @cached_property
     def _blank(self) -> Mapping[str, Any]:

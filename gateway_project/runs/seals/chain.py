@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F
 
 from gateway_project import clock, ids
 from gateway_project.runs.seals.batch import Batch, collecting, pack
-from gateway_project.runs.seals.canonical import HASH_BYTES, VERSION
+from gateway_project.runs.seals.canonical import HASH_BYTES, VERSION, stored_bytes, stored_id
 from gateway_project.runs.seals.models import Chain, Seal
 from gateway_project.runs.sql import adapted, marks, names
 from gateway_project.runs.statement import Statement
@@ -53,6 +52,12 @@ _APPEND = Statement(
     f"SELECT {marks(len(_SEAL_COLUMNS))} FROM moved"
 )
 """Both in one round trip (PostgreSQL)."""
+
+
+_UNNAMED = Statement(
+    f"SELECT id, head_number, head_hash FROM {Chain._meta.db_table} "  # noqa: S608 (the name is ours)
+    "WHERE head_number > named_number ORDER BY id"
+)
 
 
 class Head(NamedTuple):
@@ -93,17 +98,22 @@ def unpack_heads(packed: bytes) -> Iterator[Head]:
         yield Head(uuid.UUID(bytes=part[:16]), int.from_bytes(part[16:24], "big"), part[24:])
 
 
+def stored_head(chain: uuid.UUID, number: Any, hash_: Any) -> Head:
+    """The head that a row tells of; when somebody has put anything else there, one that no chain has."""
+    found = stored_bytes(hash_)
+    is_head = isinstance(number, int) and number > 0 and len(found) == HASH_BYTES
+    return Head(chain, number, found) if is_head else Head(chain, -1, b"")
+
+
 def unnamed_heads(connection: BaseDatabaseWrapper, *, but: uuid.UUID | None = None) -> list[Head]:
     """The ends of the chains that no other chain's seal names as they are: what came before hangs on these.
 
     Args:
         but: a chain to leave out.
     """
-    grown = Chain.objects.using(connection.alias).filter(head_number__gt=F("named_number"))
-    if but is not None:
-        grown = grown.exclude(pk=but)
-    rows = grown.order_by("pk").values_list("pk", "head_number", "head_hash")
-    return [Head(chain, number, bytes(hash_)) for chain, number, hash_ in rows]
+    rows = _UNNAMED.rows([], connection)
+    heads = [stored_head(chain, *head) for id_, *head in rows if (chain := stored_id(id_)) is not None]
+    return [head for head in heads if head.number > 0 and head.chain != but]
 
 
 class ChainWriter:
@@ -185,7 +195,7 @@ def _all_adapted(values: Iterable[Any], connection: BaseDatabaseWrapper) -> list
 def _last_seal(chain: uuid.UUID, connection: BaseDatabaseWrapper) -> Head | None:
     seals = Seal.objects.using(connection.alias).filter(chain=chain).order_by("-number")
     last = seals.values_list("number", "hash").first()
-    return Head(chain, last[0], bytes(last[1])) if last else None
+    return stored_head(chain, *last) if last else None
 
 
 def _mark_named(heads: Iterable[Head], connection: BaseDatabaseWrapper) -> None:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from gateway_project.runs.seals.batch import LAYOUTS, Entry, EntryKind, stored_bytes, unpack
+from gateway_project.runs.seals.batch import LAYOUTS, Entry, EntryKind, unpack
+from gateway_project.runs.seals.canonical import UNREADABLE, stored_bytes
 from gateway_project.runs.seals.models import Seal
 from gateway_project.runs.seals.rows import rows_by_id, seals_named
 
@@ -45,6 +46,6 @@ def check_row(kind: EntryKind, id_: uuid.UUID, connection: BaseDatabaseWrapper) 
     row = rows[id_]
     try:
         as_sealed = Entry(kind, id_, layout.digest(row)) in sealed and not layout.leftovers(row)
-    except (ValueError, TypeError, AttributeError, ArithmeticError):
+    except UNREADABLE:
         as_sealed = False
     return Checked(RunState.AS_SEALED if as_sealed else RunState.CHANGED, seal)

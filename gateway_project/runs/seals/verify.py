@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project.runs.models import Run, RunContent, RunNote
-from gateway_project.runs.seals.batch import LAYOUTS, Entry, EntryKind, stored_bytes, unpack
+from gateway_project.runs.seals.batch import LAYOUTS, Entry, EntryKind, unpack
 from gateway_project.runs.seals.breaks import BreakKind, Findings
-from gateway_project.runs.seals.canonical import HASH_BYTES, Layout, Row
+from gateway_project.runs.seals.canonical import HASH_BYTES, UNREADABLE, Layout, Row, stored_bytes
 from gateway_project.runs.seals.chain import Head, seal_hash, unpack_heads
 from gateway_project.runs.seals.models import Seal
 from gateway_project.runs.seals.removal import erasure_digest
@@ -29,6 +28,8 @@ from gateway_project.runs.seals.rows import (
     page_of,
     recorded,
     rows_by_id,
+    runs_named,
+    seals_after,
     seals_named,
 )
 
@@ -36,11 +37,11 @@ _SEALS_A_PAGE = 500
 _ENTRIES_A_LOOK = 1000
 _ROWS_A_PAGE = 500
 
-_PARTS: Mapping[EntryKind, tuple[type[models.Model], BreakKind]] = {
-    EntryKind.NOTE: (RunNote, BreakKind.ORPHANED),
-    EntryKind.CONTENT: (RunContent, BreakKind.CONTENT_ORPHANED),
+_ORPHANED: Mapping[EntryKind, BreakKind] = {
+    EntryKind.NOTE: BreakKind.ORPHANED,
+    EntryKind.CONTENT: BreakKind.CONTENT_ORPHANED,
 }
-"""What belongs to runs, and what it is called when its run is gone."""
+"""What that which belongs to runs is called when its run is gone."""
 
 
 @dataclass(slots=True)
@@ -128,11 +129,7 @@ class Verifier:
         while True:
             # First the row, then the seals: the chain may grow in between, and never shrinks.
             head = head_of(chain, self._connection)
-            seals = list(
-                Seal.objects.using(self._connection.alias)
-                .filter(chain=chain, number__gt=self.position.number)
-                .order_by("number")[:_SEALS_A_PAGE]
-            )
+            seals = seals_after(chain, self.position.number, _SEALS_A_PAGE, self._connection)
             if not seals:
                 self._check_end(chain, head)
                 return
@@ -244,28 +241,30 @@ class Verifier:
     # -- the rows that no seal knows ------------------------------------------------------------------
 
     def _walk_rows(self, kind: EntryKind) -> Iterator[None]:
-        while page := page_of(LAYOUTS[kind], _uuid(self.position.row), _ROWS_A_PAGE, self._connection):
-            self._check_known(kind, page)
+        layout = LAYOUTS[kind]
+        while True:
+            page = page_of(layout, _uuid(self.position.row), _ROWS_A_PAGE, self._connection)
+            for stored in page.no_ids:
+                self._found(BreakKind.UNKNOWN, f"{layout.name} {stored!r}")
+            if not page.seal_of:
+                return
+            self._check_known(kind, page.seal_of)
             if kind is not EntryKind.RUN:
-                self._check_runs_of(kind, list(page))
-            self.position.row = max(page).hex
-            self.position.rows += len(page)
+                self._check_runs_of(kind, page.seal_of)
+            self.position.row = max(page.seal_of).hex
+            self.position.rows += len(page.seal_of)
             yield
 
-    def _check_runs_of(self, kind: EntryKind, rows: Sequence[uuid.UUID]) -> None:
+    def _check_runs_of(self, kind: EntryKind, rows: Iterable[uuid.UUID]) -> None:
         """A run that was deleted while it was open left no digest, but what was noted of it."""
-        alias = self._connection.alias
-        model, found = _PARTS[kind]
-        run_of: dict[uuid.UUID, uuid.UUID] = dict(
-            model._default_manager.using(alias).filter(pk__in=rows).values_list("pk", "run_id")
-        )
-        missing = set(run_of.values()) - set(
-            Run.objects.using(alias).filter(pk__in=run_of.values()).values_list("pk", flat=True)
-        )
+        layout, found = LAYOUTS[kind], _ORPHANED[kind]
+        run_of = runs_named(layout, rows, self._connection)
+        runs = {run for run in run_of.values() if run is not None}
+        missing = runs - set(Run.objects.using(self._connection.alias).filter(pk__in=runs).values_list("pk", flat=True))
         missing -= {entry.object_id for entry in recorded(EntryKind.PURGED, missing, self._connection)}
         for id_, run in run_of.items():
             if run in missing:
-                self._found(found, f"{LAYOUTS[kind].name} {id_} of run {run}")
+                self._found(found, f"{layout.name} {id_} of run {run}")
 
     def _check_known(self, kind: EntryKind, seal_of: dict[uuid.UUID, uuid.UUID | None]) -> None:
         unknown = self._unsealed(kind, seal_of)
@@ -315,7 +314,7 @@ def _computed(seal: Seal) -> bytes | None:
             entries=bytes(seal.entries),
             heads=bytes(seal.heads),
         )
-    except (ValueError, TypeError, AttributeError, ArithmeticError):
+    except UNREADABLE:
         return None
 
 
@@ -323,7 +322,7 @@ def _read(layout: Layout, row: Row) -> tuple[bytes | None, uuid.UUID | None]:
     """A row's digest and seal; neither of a row that no application of ours can have written."""
     try:
         return layout.digest(row), _uuid(row["seal"])
-    except (ValueError, TypeError, AttributeError, ArithmeticError):
+    except UNREADABLE:
         return None, None
 
 

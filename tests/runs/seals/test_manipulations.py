@@ -6,11 +6,11 @@
 import uuid
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from gateway_project import clock
 from gateway_project.runs.journal import CloseRun, InsertRun, Note
-from gateway_project.runs.models import Run, RunNote, Tombstone
+from gateway_project.runs.models import Chain, Run, RunNote, Seal, Tombstone
 from gateway_project.runs.seals import anchor
 from gateway_project.runs.seals.batch import EntryKind, current_batch
 from gateway_project.runs.seals.canonical import NOTE, RUN
@@ -110,6 +110,32 @@ def test_what_no_application_can_have_written(sealed: Sealed, attack: Execute, v
     assert verify() == {"changed row": 1}
     attack("UPDATE gateway_run SET seal = 'nonsense' WHERE id = %s", sealed.runs[0])
     assert first_break() == f"changed row: run {sealed.runs[0]} is not what was sealed"
+
+
+@pytest.mark.parametrize("value", ["'nonsense'", "x'00ff'", "1.5"])
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        (model._meta.db_table, field.column)
+        for model in (Chain, Seal, Run, RunNote)
+        for field in model._meta.concrete_fields
+    ],
+)
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="other databases have types")
+def test_nonsense_anywhere_is_found_and_stops_nobody(
+    sealed: Sealed, attack: Execute, table: str, column: str, value: str
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT max(id) FROM {table}")
+        (last,) = cursor.fetchone()
+    try:
+        attack(f'UPDATE {table} SET "{column}" = {value} WHERE id = %s', last)
+    except IntegrityError:
+        pytest.skip("the column's own constraint refuses it")
+    found = verify()  # In a run's row it may be read as what stood there.
+    assert found or table in ("gateway_run", "gateway_run_note") or column in ("writer", "head_at")
+    for writer in (Writer(), sealed.second):  # The first one names the ends of the others' chains.
+        assert Run.objects.get(pk=writer.run()).seal is not None
 
 
 @pytest.mark.parametrize("column", _NOTE_CHANGES)
