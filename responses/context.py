@@ -16,8 +16,9 @@ from .conversation import ConversationRequest, Item, ResponseContext
 from .items import InputItem, ReferenceItem
 from .memory import Remembered
 from .models import StoredResponse, StoredStatus
+from .reading import read
 from .room import Room
-from .store import read, responses_of, turns_back
+from .store import responses_of, turns_back
 
 _CONTINUABLE = (StoredStatus.COMPLETED, StoredStatus.INCOMPLETE)
 _MOST_TURNS = 1000

@@ -23,7 +23,8 @@ from .dialect import Dialect, retold
 from .encoder import error_event
 from .lost import settle_if_lost
 from .models import StoredFrames, StoredResponse
-from .store import FramesRecord, MarkFollowed, read
+from .reading import read
+from .store import FramesRecord, MarkFollowed
 
 logger = logging.getLogger("gateway.responses")
 

@@ -12,8 +12,9 @@ from gateway_project.transport import sse
 from gateway_project.transport.errors import DatabaseAway
 
 from .models import StoredFrames, StoredResponse, StoredStatus
+from .reading import read
 from .replay import kept_events, output_after
-from .store import EndRecord, EndResponse, read
+from .store import EndRecord, EndResponse
 
 LOST = {"code": "server_error", "message": "The process that worked on this response was lost."}
 

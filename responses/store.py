@@ -1,14 +1,12 @@
 """How responses reach their table: changes for the journal, and what is read from it."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import ParamSpec, TypeVar
 
-from channels.db import database_sync_to_async
-from django.db import InterfaceError, InternalError, OperationalError, connections
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project import clock
@@ -17,12 +15,8 @@ from gateway_project.conf import gateway_settings
 from gateway_project.runs.journal import spilled
 from gateway_project.runs.sql import adapted, insert_sql
 from gateway_project.runs.statement import Statement
-from gateway_project.transport.errors import DatabaseAway
 
 from .models import OPEN_STATUSES, StoredFrames, StoredResponse, StoredResponseQuerySet
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _TABLE = StoredResponse._meta.db_table
 
@@ -150,19 +144,6 @@ def _open(response_id: uuid.UUID, connection: BaseDatabaseWrapper) -> StoredResp
 def _insert_frames(id_: uuid.UUID, first_number: int, frames: str, connection: BaseDatabaseWrapper) -> None:
     row = StoredFrames(response_id=id_, first_number=first_number, frames=frames)
     StoredFrames.objects.using(connection.alias).bulk_create([row], ignore_conflicts=True)
-
-
-async def read(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Ask the database in a thread of its own, which holds up neither the journal nor Django's views.
-
-    Raises:
-        DatabaseAway: when it does not answer.
-    """
-    try:
-        answer: T = await database_sync_to_async(ask, thread_sensitive=False)(*args, **kwargs)
-    except (InterfaceError, InternalError, OperationalError):  # the second of one that takes no writes now
-        raise DatabaseAway from None
-    return answer
 
 
 def responses_of(principal: Principal) -> StoredResponseQuerySet:

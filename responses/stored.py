@@ -36,7 +36,8 @@ from .following import StreamFollower, ended
 from .listing import listed
 from .lost import settle_if_lost
 from .models import StoredResponse
-from .store import read, responses_of
+from .reading import read
+from .store import responses_of
 
 _CANCEL_SECONDS = 5.0
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")

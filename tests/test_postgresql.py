@@ -11,6 +11,7 @@ from tests.services import POSTGRES_URL
 
 _TESTS = Path(__file__).parent
 _FILES = (
+    "responses/test_reading.py",
     "responses/test_store.py",
     "responses/test_turns_back.py",
     "review/test_unstorable.py",
