@@ -25,6 +25,9 @@ UNREACHABLE = (OperationalError, InterfaceError)
 
 _RETRY_SECONDS = 0.1
 _TRIAL_SECONDS = 0.5
+_IDLE_SECONDS = 60.0
+"""How long a connection may lie idle: what stands between, as a firewall or a load balancer, forgets it some time
+without a word, and then a question gets no answer until the kernel gives up, a quarter of an hour later."""
 _BATCH = 500
 
 
@@ -144,9 +147,13 @@ def _no_answer() -> OperationalError:
 
 def _serve(questions: "SimpleQueue[_Question | None]") -> None:
     """Answer questions until one is None."""
+    used_at = clock.monotonic()
     try:
         while (question := questions.get()) is not None:
+            if clock.monotonic() - used_at >= _IDLE_SECONDS:
+                _drop(_alias())
             found = _find(question.prefixes)
+            used_at = clock.monotonic()
             with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
                 question.loop.call_soon_threadsafe(question.answer, found)
             del question  # It holds the lookup, whose end is this thread's end.

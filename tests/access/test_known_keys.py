@@ -176,3 +176,24 @@ async def test_who_leaves_while_asking_takes_nobody_s_answer_along(adapter: APIK
     leaving.cancel()
     assert await staying is not None
     assert leaving.cancelled()
+
+
+async def test_no_question_is_asked_over_a_connection_that_lay_idle(
+    adapter: APIKeyAuthentication, move_on: MoveOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[str] = []
+    drop = lookup._drop
+
+    def note(alias: str) -> None:
+        dropped.append(alias)
+        drop(alias)
+
+    monkeypatch.setattr(lookup, "_drop", note)
+    _, text = await make_key()
+    for idle in (0, 2, lookup._IDLE_SECONDS - 1):
+        move_on(idle)
+        assert await adapter.authenticate(bearer(text))
+    assert dropped == []
+    move_on(lookup._IDLE_SECONDS)
+    assert await adapter.authenticate(bearer(text))
+    assert dropped == ["default"]
