@@ -21,8 +21,22 @@ def _list(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
 
 
+_NOTICES_LOSS = {
+    "connect_timeout": "3",
+    "tcp_user_timeout": "5000",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+}
+"""Of libpq: a host that has vanished is noticed after some seconds, also while its answer is waited for. The kernel by
+itself would wait for hours."""
+
+
 def _database(url: str) -> dict[str, Any]:
-    """``sqlite:///relative/or//absolute/path`` or ``postgres://user:password@host:port/name?option=value``."""
+    """``sqlite:///relative/or//absolute/path`` or ``postgres://user:password@host:port/name?option=value``.
+
+    Several hosts stand with commas between, each with its port, as in libpq's own URLs.
+    """
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         path = unquote(parts.path.removeprefix("/")) or "gateway.sqlite3"
@@ -37,16 +51,18 @@ def _database(url: str) -> dict[str, Any]:
             },
         }
     if parts.scheme in ("postgres", "postgresql"):
+        hosts = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
+        ports = [str(host.port or "") for host in hosts]
         return {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": unquote(parts.path.removeprefix("/")),
             "USER": unquote(parts.username or ""),
             "PASSWORD": unquote(parts.password or ""),
-            "HOST": unquote(parts.hostname or ""),
-            "PORT": str(parts.port or ""),
+            "HOST": ",".join(unquote(host.hostname or "") for host in hosts),
+            "PORT": ",".join(ports) if any(ports) else "",
             "CONN_MAX_AGE": 60,
             "CONN_HEALTH_CHECKS": True,
-            "OPTIONS": dict(parse_qsl(parts.query)),
+            "OPTIONS": _NOTICES_LOSS | dict(parse_qsl(parts.query)),
         }
     raise ImproperlyConfigured(f"DATABASE_URL: unknown scheme {parts.scheme!r}; use sqlite:/// or postgres://.")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway_project.settings import _database
 from tests.e2e.gateway import ROOT, base_env
 
 LOAD = "from gateway_project import settings; print(settings.SECRET_KEY)"
@@ -52,3 +53,26 @@ def test_the_check_command_runs_without_one(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("postgres://u@one/db", "one", ""),
+        ("postgres://u:p%40@one:6432/db", "one", "6432"),
+        ("postgres://u@one:5432,two:5433/db?target_session_attrs=read-write", "one,two", "5432,5433"),
+        ("postgres://u@one,two/db", "one,two", ""),
+        ("postgres://u@[::1]:5432,two:5432/db", "::1,two", "5432,5432"),
+        ("postgres://u@%2Frun%2Fpostgresql/db", "/run/postgresql", ""),
+        ("postgres:///db", "", ""),
+    ],
+)
+def test_the_hosts_of_a_postgresql(url: str, host: str, port: str) -> None:
+    found = _database(url)
+    assert (found["HOST"], found["PORT"], found["NAME"]) == (host, port, "db")
+
+
+def test_a_database_host_that_vanishes_is_noticed_soon_unless_one_says_otherwise() -> None:
+    options = _database("postgres://u@one/db?tcp_user_timeout=9000&sslmode=require")["OPTIONS"]
+    assert (options["tcp_user_timeout"], options["sslmode"]) == ("9000", "require")
+    assert int(options["keepalives_idle"]) + int(options["keepalives_interval"]) * int(options["keepalives_count"]) < 15
