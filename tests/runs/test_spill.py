@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connections
 
 from gateway_project import clock
 from gateway_project.runs.journal import (
@@ -59,8 +59,8 @@ Make = Callable[..., MoodyJournal]
 def make(tmp_path: Path) -> Iterator[Make]:
     made: list[MoodyJournal] = []
 
-    def make(**options: Any) -> MoodyJournal:
-        made.append(MoodyJournal("default", spill=tmp_path, retry_seconds=0.01, **options))
+    def make(spill: Path = tmp_path, **options: Any) -> MoodyJournal:
+        made.append(MoodyJournal("default", spill=spill, retry_seconds=0.01, **options))
         return made[-1]
 
     yield make
@@ -378,9 +378,55 @@ async def test_what_cannot_be_written_down_costs_only_itself_and_no_end(
     assert (await Run.objects.aget(pk=odd.id)).error_code == "record_refused"
 
 
-def test_databases_do_not_meet_in_one_file() -> None:
-    assert spill_folder("/x", "default") == spill_folder("/x", "default")
-    assert spill_folder("/x", "default").parent == Path("/x")
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"HOST": "elsewhere"},
+        {"NAME": "/another"},
+        {"OPTIONS": {"host": "elsewhere"}},
+        {"OPTIONS": {"service": "another"}},
+        {"OPTIONS": {"options": "-c search_path=another"}},
+    ],
+    ids=str,
+)
+def test_databases_do_not_meet_in_one_file(monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]) -> None:
+    before = spill_folder("/x", "default")
+    assert before.parent == Path("/x")
+    assert spill_folder("/x", "default") == before
+    for key, value in other.items():
+        monkeypatch.setitem(connections["default"].settings_dict, key, value)
+    assert spill_folder("/x", "default") != before
+
+
+def test_how_long_one_waits_makes_no_other_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = spill_folder("/x", "default")
+    options = {"connect_timeout": "3", "options": "-c statement_timeout=5000"}
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
+    assert spill_folder("/x", "default") == before
+
+
+def test_a_relative_name_of_sqlites_file_is_another_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connections["default"].settings_dict, "NAME", "db.sqlite3")
+    before = spill_folder("/x", "default")
+    monkeypatch.chdir(tmp_path)
+    if connections["default"].vendor == "sqlite":
+        assert spill_folder("/x", "default") != before
+
+
+async def test_what_waits_for_a_database_under_another_address_is_told_of(
+    tmp_path: Path, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    dead, living, ours = (tmp_path / (name * 16) for name in "abc")
+    leave_run(dead)
+    lives = Spill(living)
+    lives.append([InsertRun(make_record())])
+    await settle(make(spill=ours))
+    told = [vars(record)["path"] for record in caplog.records if record.message == "spill.of_another_database"]
+    assert told == [str(dead)]
+    assert not await Run.objects.aexists()
+    lives.close()
 
 
 async def adopt_nothing(make: Make, caplog: pytest.LogCaptureFixture) -> str:

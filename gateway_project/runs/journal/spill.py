@@ -31,12 +31,23 @@ from gateway_project.runs.journal.lines import SpillableChange, change_in, line_
 logger = logging.getLogger("gateway.journal")
 
 
+_SAYING_WHICH = ("host", "hostaddr", "port", "dbname", "service", "options")
+"""Where in PostgreSQL's options a database may be named, too; in the last a schema."""
+_FOLDER_NAME = "[0-9a-f]" * 16
+
+
 def spill_folder(configured: str | None, alias: str) -> Path:
     """The folder for the spill files of one database. Files of different databases never meet."""
     base = Path(configured) if configured else Path(tempfile.gettempdir()) / f"gateway-spill-{os.getuid()}"
     settings = connections[alias].settings_dict
-    identity = "|".join(str(settings.get(key)) for key in ("ENGINE", "HOST", "PORT", "NAME"))
-    return base / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    parts = [settings.get(key) for key in ("ENGINE", "HOST", "PORT", "NAME")]
+    if connections[alias].vendor == "sqlite":
+        parts[-1] = Path(settings["NAME"]).absolute()
+    for key in _SAYING_WHICH:
+        value = settings["OPTIONS"].get(key)
+        if value is not None and (key != "options" or "search_path" in value):
+            parts.append(f"{key}={value}")
+    return base / hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
 _STARTED_MS = clock.unix_ms()
@@ -170,6 +181,33 @@ def orphans(folder: Path) -> Iterator[tuple[Path, list[SpillableChange]]]:
             logger.error("spill.unreadable", extra={"path": str(path), "error": str(error)})
         else:
             yield path, changes
+
+
+def elsewhere(folder: Path) -> set[Path]:
+    """The folders beside, for other databases, in which dead processes left something.
+
+    That may be this very database, under the address that it had then.
+    """
+    try:
+        _check_owner(folder.parent, folder.parent.stat())
+        others = folder.parent.glob(f"{_FOLDER_NAME}/*.*")
+        return {path.parent for path in others if path.parent != folder and _is_left(path)}
+    except OSError:
+        return set()  # Nothing was ever spilled, or it is not ours.
+
+
+def _is_left(path: Path) -> bool:
+    """Whether it is a file of a dead process's."""
+    if path.suffix == ".orphan":
+        return True
+    if path.suffix != ".spill":
+        return False
+    try:
+        with _open_ours(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _check_folder(folder: Path) -> None:

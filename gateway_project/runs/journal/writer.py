@@ -29,7 +29,7 @@ from gateway_project.runs.journal.changes import (
 from gateway_project.runs.journal.entry import Entry, JournalUnavailable, LeaseLost, Result, resolve
 from gateway_project.runs.journal.lines import spillable
 from gateway_project.runs.journal.overflow import Overflow
-from gateway_project.runs.journal.spill import Spill, orphans, spill_folder
+from gateway_project.runs.journal.spill import Spill, elsewhere, orphans, spill_folder
 from gateway_project.runs.lease import HoldLease, Sweep
 from gateway_project.runs.seals.chain import ChainWriter
 
@@ -351,7 +351,11 @@ class Journal:
             path.unlink(missing_ok=True)
             self.adopted += len(changes)
             logger.warning("journal.adopted", extra={"path": str(path), "changes": len(changes)})
-        self._shall_adopt = False
+        if self._shall_adopt:
+            self._shall_adopt = False
+            for folder in sorted(elsewhere(self._spill_folder)):
+                extra = {"path": str(folder), "ours": str(self._spill_folder)}
+                logger.warning("spill.of_another_database", extra=extra)
 
     def _lost_database(self, error: Exception) -> None:
         if self.available:
