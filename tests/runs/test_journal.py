@@ -12,7 +12,7 @@ from django.db import DataError, IntegrityError, InternalError, OperationalError
 
 from gateway_project.observe.logs import JSONFormatter
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, Journal, JournalUnavailable, Query
-from gateway_project.runs.models import Run
+from gateway_project.runs.models import Run, RunNote
 from gateway_project.runs.vocabulary import TRANSITIONS, RunStatus
 from tests.runs.records import make_record
 from tests.runs.waiting import until
@@ -271,13 +271,13 @@ async def test_a_row_begins_with_each_status_that_the_table_allows(journal: Jour
 
 
 class Refusing(Journal):
-    """Writes no end as long as its database refuses whatever is written, in PostgreSQL's words."""
+    """Writes no record of a run as long as its database refuses whatever is written, in PostgreSQL's words."""
 
     refusal: Exception | None = None
     sqlstate = ""
 
     def _apply(self, changes: Sequence[Change]) -> list[Any]:
-        if self.refusal is not None and any(isinstance(change, CloseRun) for change in changes):
+        if self.refusal is not None and any(isinstance(change, InsertRun | CloseRun) for change in changes):
             cause = Exception()
             cause.sqlstate = self.sqlstate  # type: ignore[attr-defined]  # as psycopg's have
             raise self.refusal from cause
@@ -309,3 +309,20 @@ async def test_an_end_that_the_database_does_not_take_now_is_written_when_it_doe
     assert (await Run.objects.aget(pk=record.id)).status == RunStatus.COMPLETED
     assert await asyncio.to_thread(journal.stop, 30)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_run_whose_beginning_the_database_does_not_take_now_is_refused_and_recorded_when_it_does(
+    tmp_path: Path,
+) -> None:
+    journal = Refusing("default", spill=tmp_path, retry_seconds=0.01)
+    journal.refusal, journal.sqlstate = ProgrammingError("column given.tokens_sent does not exist"), "42703"
+    record = make_record()
+    with pytest.raises(JournalUnavailable):
+        await journal.write(InsertRun(record), within=10)
+    journal.submit(CloseRun(replace(record, status=RunStatus.FAILED, finished_at=record.received_at)))
+    journal.refusal = None
+    await until(lambda: journal.available and not journal.waiting)
+    run = await Run.objects.aget(pk=record.id)
+    assert run.status == RunStatus.FAILED
+    assert not await RunNote.objects.aexists()
+    assert await asyncio.to_thread(journal.stop, 10)

@@ -298,13 +298,11 @@ class Journal:
 
     def _salvage(self, change: Change, error: Exception) -> Result:
         """The database refuses this very change. A run's end is tried once more with the bare minimum."""
-        bare = change.bare() if isinstance(change, CloseRun) else None
-        if bare is None:
-            return None, error
-        if bare != change:
+        if isinstance(change, CloseRun) and (bare := change.bare()) != change:
             return self._write([bare])[0]
-        if isinstance(error, ProgrammingError) and _sqlstate(error):
-            # Nothing in it is at fault: a table, a column or a permission is missing. An end waits for it.
+        is_of_run = isinstance(change, InsertRun | StartRun | CloseRun)
+        if is_of_run and isinstance(error, ProgrammingError) and _sqlstate(error):
+            # Nothing in it is at fault: a table, a column or a permission is missing. A run's record waits for it.
             raise OperationalError(str(error).partition("\n")[0]) from error.__cause__
         return None, error
 
