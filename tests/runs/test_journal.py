@@ -1,6 +1,7 @@
 """The journal's promises: durable when it says so, in order, nothing lost with a bad neighbour."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from django.db import DataError, IntegrityError, InternalError, OperationalError, ProgrammingError
 
+from gateway_project import clock
 from gateway_project.observe.logs import JSONFormatter
 from gateway_project.runs.journal import Change, CloseRun, InsertRun, Journal, JournalUnavailable, Query
 from gateway_project.runs.models import Run, RunNote
@@ -326,3 +328,29 @@ async def test_a_run_whose_beginning_the_database_does_not_take_now_is_refused_a
     assert run.status == RunStatus.FAILED
     assert not await RunNote.objects.aexists()
     assert await asyncio.to_thread(journal.stop, 10)
+
+
+async def test_what_waits_for_a_database_that_hangs_is_left_to_the_next_process(tmp_path: Path) -> None:
+    journal, gate = Journal("default", spill=tmp_path, capacity=3), Gate()
+    records = [make_record() for _ in range(2)]
+    journal.submit(gate)
+    await asyncio.to_thread(gate.reached.wait, 10)
+    for record in records:
+        journal.submit(InsertRun(record))
+    ends = [CloseRun(replace(record, status=RunStatus.COMPLETED, finished_at=clock.now())) for record in records]
+    for end in ends:  # for which the queue has no room
+        journal.submit(end)
+    assert await asyncio.to_thread(journal.stop, 0.01)
+    left = [record for path in sorted(tmp_path.iterdir()) for record in path.read_text().splitlines()]
+    assert [json.loads(record.partition(" ")[2])[0] for record in left] == ["InsertRun"] * 2 + ["CloseRun"] * 2
+    gate.opened.set()
+    await until(lambda: journal._thread is None)
+    assert await Run.objects.filter(status=RunStatus.COMPLETED).acount() == 2
+    assert journal._left is not None
+    journal._left.close()
+    following = Journal("default", spill=tmp_path)
+    await following.write(Query(lambda connection: None), within=10)
+    assert await asyncio.to_thread(following.stop, 10)
+    assert list(tmp_path.iterdir()) == []
+    assert await Run.objects.filter(status=RunStatus.COMPLETED).acount() == 2
+    assert not await RunNote.objects.aexists()

@@ -68,12 +68,16 @@ class Spill:
     """This process's file. Not made before it is needed, and removed when all of it is replayed.
 
     What goes into one is older than what goes into those that are constructed later, whichever file is made first.
+
+    Args:
+        behind: one that is to be followed by this, in front of all that were constructed after it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, behind: "Spill | None" = None) -> None:
         self._folder = folder
         # Not of the time: two can be constructed within a millisecond, and clocks are set back.
-        self._place = f"{os.getpid()}-{_STARTED_MS:013d}-{next(_numbers):06d}"
+        place = f"{os.getpid()}-{_STARTED_MS:013d}-{next(_numbers):06d}"
+        self._place: str = place if behind is None else f"{behind._place}a"  # sorts behind the hyphen that follows else
         self._path = folder
         self._file: FileIO | None = None
         self._read_to = 0

@@ -86,6 +86,7 @@ class Journal:
         self._capacity = capacity
         self._batch = batch
         self._retry_seconds = retry_seconds
+        self._left: Spill | None = None  # The queue, where the process ends before it is written. Locked until then.
         self._chain = ChainWriter()
         self._queue: deque[Entry] = deque()
         self._wake = threading.Condition()
@@ -139,7 +140,7 @@ class Journal:
         """Write what waits, then end the thread. Blocking. Whatever is submitted later starts a new one.
 
         Returns:
-            Whether all was written in `timeout` seconds, be it to the spill file.
+            Whether all was written in `timeout` seconds, be it to a spill file.
         """
         with self._wake:
             self._stopping = True
@@ -147,6 +148,8 @@ class Journal:
             thread = self._thread
         if thread is not None:
             thread.join(timeout)
+            if thread.is_alive():
+                return self._leave_behind()
         return not self.waiting
 
     def _put(self, entry: Entry) -> None:
@@ -159,6 +162,21 @@ class Journal:
                 self._thread = threading.Thread(target=self._run, name="gateway-journal", daemon=True)
                 self._thread.start()
             self._wake.notify()
+
+    def _leave_behind(self) -> bool:
+        """The database hangs, and the process ends: bring what waits into a file for the next one. Whether all is.
+
+        Should the thread write it after all, no harm is done: what is written twice counts once.
+        """
+        with self._wake:
+            changes = [entry.change for entry in self._queue]
+            self._left = Spill(self._spill_folder, behind=self._spill)
+        try:
+            self._keep(self._left, changes, JournalUnavailable("the process ends"))
+        except OSError as error:
+            logger.error("journal.spill_failed", extra={"error": str(error)})
+            return False
+        return not self._overflow.in_memory
 
     # -- the writer's thread --------------------------------------------------------------------------
 
