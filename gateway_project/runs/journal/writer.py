@@ -270,16 +270,26 @@ class Journal:
         return [self._write([change], live=live)[0] for change in changes]
 
     def _commit_again(self, changes: Sequence[Change], *, live: bool) -> list[Result]:
-        """Commit changes, more than once where only another transaction is in the way."""
+        """Commit changes, more than once where only another transaction is in the way, or a connection was lost."""
+        connection = connections[self._alias]
+        before = connection.connection
         for _ in range(_ATTEMPTS - 1):
             try:
                 return self._commit(changes, live=live)
-            except OperationalError as error:
+            except _UNREACHABLE as error:
                 state = _sqlstate(error)
-                if not state.startswith(_IN_THE_WAY):
+                # Django may have replaced a lost one already.
+                if before is not None and (connection.connection is not before or not connection.is_usable()):
+                    before = None  # The database may have been restarted since it was made. Once is enough.
+                    self._hang_up()
+                elif not state.startswith(_IN_THE_WAY):
                     raise
                 logger.warning("journal.tried_again", extra={"sqlstate": state})
         return self._commit(changes, live=live)
+
+    def _hang_up(self) -> None:
+        with suppress(Exception):
+            connections[self._alias].close()
 
     def _commit(self, changes: Sequence[Change], *, live: bool) -> list[Result]:
         """Apply changes; a start counts only if its worker's lease holds until it is committed."""
@@ -377,8 +387,7 @@ class Journal:
         if self.available:
             self.available = False
             logger.error("journal.database_unavailable", extra={"error": str(error)})
-        with suppress(Exception):
-            connections[self._alias].close()
+        self._hang_up()
 
     def _found_database(self) -> None:
         if not self.available:

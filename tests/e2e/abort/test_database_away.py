@@ -67,6 +67,18 @@ def test_an_end_on_disk_survives_the_death_of_its_process(gateway: Gateway, rout
         successor.stop()
 
 
+def test_a_connection_that_was_cut_costs_nothing_where_the_next_one_opens(gateway: Gateway, route: Route) -> None:
+    body = route.body("scripted/count-3", stream=False)
+    for _ in range(3):
+        gateway.store.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert ask(gateway.port, "POST", route.path, key=gateway.key, body=body).status == 200
+    wait_for(lambda: "journal.tried_again" in gateway.log, what="another attempt")
+    assert "journal.database_unavailable" not in gateway.log
+
+
 def _refusal(gateway: Gateway, route: Route, body: dict[str, Any]) -> str:
     """Why a new run is refused: that of a key known from the last second because it cannot be recorded."""
     refused = ask(gateway.port, "POST", route.path, key=gateway.key, body=body)
