@@ -27,6 +27,7 @@ _FILES = (
     "runs/test_begin_at_once.py",
     "runs/test_bulk.py",
     "runs/test_close.py",
+    "runs/test_isolation.py",
     "runs/test_lease.py",
     "runs/test_run_queryset.py",
 )

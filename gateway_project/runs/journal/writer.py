@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLiteWrapper
 
 from gateway_project.runs.journal.changes import (
@@ -321,6 +322,8 @@ class Journal:
         if isinstance(connection, SQLiteWrapper):
             # A transaction that first reads and then writes fails at once when another writer was faster.
             connection.transaction_mode = "IMMEDIATE"  # type: ignore[attr-defined]  # new in Django 5.1
+        elif connection.vendor == "postgresql":
+            _read_committed(connection)
         with self._chain.transaction(connection):
             return apply_changes(changes, connection)
 
@@ -393,6 +396,19 @@ class Journal:
         if not self.available:
             self.available = True
             logger.info("journal.recovered")
+
+
+def _read_committed(connection: BaseDatabaseWrapper) -> None:
+    """Let transactions see what others have committed, whatever the database's default is.
+
+    What writers of one table may do beside each other is held by locks. Above that level PostgreSQL refuses some of it.
+    """
+    from psycopg import IsolationLevel
+
+    connection.ensure_connection()
+    driver: Any = connection.connection
+    if driver.isolation_level is not IsolationLevel.READ_COMMITTED:
+        driver.isolation_level = IsolationLevel.READ_COMMITTED
 
 
 def _sqlstate(error: Exception) -> str:
