@@ -4,6 +4,7 @@ Their connections stay open. To open one costs three times what a question does 
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -15,6 +16,8 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import receiver
 
+from gateway_project import clock
+from gateway_project.access.lookup import IDLE_SECONDS
 from gateway_project.conf import gateway_settings
 from gateway_project.transport.errors import DatabaseAway
 
@@ -43,6 +46,7 @@ class _Readers:
     def __init__(self, alias: str) -> None:
         self._alias = alias
         self._connections: list[BaseDatabaseWrapper] = []
+        self._own = threading.local()
         self._threads = ThreadPoolExecutor(_THREADS, "gateway-responses", initializer=self._enter)
 
     async def ask(self, question: Callable[[], T]) -> T:
@@ -60,9 +64,18 @@ class _Readers:
         connection = connections[self._alias]
         connection.inc_thread_sharing()  # It is closed by another thread.
         self._connections.append(connection)
+        self._own.used_at = clock.monotonic()
 
     def _ask(self, question: Callable[[], T]) -> T:
         connection = connections[self._alias]
+        if clock.monotonic() - self._own.used_at >= IDLE_SECONDS:
+            connection.close()
+        try:
+            return self._asked(question, connection)
+        finally:
+            self._own.used_at = clock.monotonic()
+
+    def _asked(self, question: Callable[[], T], connection: BaseDatabaseWrapper) -> T:
         was_open = connection.connection is not None
         try:
             return question()

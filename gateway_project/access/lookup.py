@@ -23,11 +23,12 @@ FRESH_SECONDS = 1.0
 UNREACHABLE = (OperationalError, InterfaceError)
 """How Django says that a database is away."""
 
-_RETRY_SECONDS = 0.1
-_TRIAL_SECONDS = 0.5
-_IDLE_SECONDS = 60.0
+IDLE_SECONDS = 60.0
 """How long a connection may lie idle: what stands between, as a firewall or a load balancer, forgets it some time
 without a word, and then a question gets no answer until the kernel gives up, a quarter of an hour later."""
+
+_RETRY_SECONDS = 0.1
+_TRIAL_SECONDS = 0.5
 _BATCH = 500
 
 
@@ -150,7 +151,7 @@ def _serve(questions: "SimpleQueue[_Question | None]") -> None:
     used_at = clock.monotonic()
     try:
         while (question := questions.get()) is not None:
-            if clock.monotonic() - used_at >= _IDLE_SECONDS:
+            if clock.monotonic() - used_at >= IDLE_SECONDS:
                 _drop(_alias())
             found = _find(question.prefixes)
             used_at = clock.monotonic()

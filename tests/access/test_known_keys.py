@@ -190,10 +190,10 @@ async def test_no_question_is_asked_over_a_connection_that_lay_idle(
 
     monkeypatch.setattr(lookup, "_drop", note)
     _, text = await make_key()
-    for idle in (0, 2, lookup._IDLE_SECONDS - 1):
+    for idle in (0, 2, lookup.IDLE_SECONDS - 1):
         move_on(idle)
         assert await adapter.authenticate(bearer(text))
     assert dropped == []
-    move_on(lookup._IDLE_SECONDS)
+    move_on(lookup.IDLE_SECONDS)
     assert await adapter.authenticate(bearer(text))
     assert dropped == ["default"]

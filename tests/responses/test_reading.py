@@ -8,6 +8,8 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from gateway_project import clock
+from gateway_project.access.lookup import IDLE_SECONDS
 from gateway_project.transport.errors import DatabaseAway
 from responses import reading
 from responses.models import StoredResponse
@@ -56,6 +58,17 @@ async def test_a_connection_that_is_lost_is_made_anew(opened: list[str], monkeyp
 
     assert await read(count_or_fail) == 0
     assert len(opened) == 2
+
+
+async def test_no_question_is_asked_over_a_connection_that_lay_idle(
+    opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    for idle, connections_made in ((0, 1), (IDLE_SECONDS - 1, 1), (IDLE_SECONDS, 2)):
+        now += idle
+        await read(count)
+        assert len(opened) == connections_made
 
 
 async def test_what_a_good_connection_fails_at_is_not_tried_again(opened: list[str]) -> None:
