@@ -1,5 +1,7 @@
 """The outlet of a response in the background: nobody waits for it, it is kept."""
 
+from collections.abc import Sequence
+
 from gateway_project.agents.events import AgentEvent
 from gateway_project.execution.outlet import Aborted, OutletStats, RunResult
 
@@ -28,13 +30,23 @@ class KeptOutlet:
 
     async def write(self, event: AgentEvent) -> None:
         """Keep what the event changes."""
+        await self.write_burst((event,))
+
+    async def write_burst(self, events: Sequence[AgentEvent]) -> None:
+        """Keep what several events change, as one piece."""
         if self._closed:
             return
-        data = self._encoder.event(event)
+        data: list[bytes] = []
+        try:
+            for event in events:
+                if said := self._encoder.event(event):
+                    data.append(said)
+        finally:
+            if data:  # Also where one of them cannot be said.
+                self._take(b"".join(data))
+                self.stats.events += len(data)
+                self.stats.kept += len(data)
         if data:
-            self._take(data)
-            self.stats.events += 1
-            self.stats.kept += 1
             await self._keeper.room()
 
     async def end(self, result: RunResult) -> bool:
