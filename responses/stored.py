@@ -141,10 +141,7 @@ class StoredResponseConsumer(StoredConsumer):
 
     async def _delete(self, response: StoredResponse) -> None:
         assert self.principal is not None
-        if response.is_open:
-            reason = "its response was deleted"
-            await read(request_abort, response.id, AbortCause.CLIENT_CANCELLED, by=self.principal.label, reason=reason)
-        await read(_delete, response)
+        await read(_delete, response, by=self.principal.label)
         reply = {"id": ids.response_id(response.id), "object": "response", "deleted": True}
         await self.connection.reply(200, sse.dumps(reply))
 
@@ -221,11 +218,14 @@ def _has_frames(id_: uuid.UUID) -> bool:
     return StoredResponse.objects.using(gateway_settings().DATABASE).filter(pk=id_, frames__isnull=False).exists()
 
 
-def _delete(response: StoredResponse) -> None:
+def _delete(response: StoredResponse, *, by: str) -> None:
     alias = gateway_settings().DATABASE
     with transaction.atomic(using=alias):
         row = StoredResponse.objects.using(alias).filter(pk=response.pk)
         list(row.select_for_update())  # Nobody adds to its stream between the deletion of that and of itself.
+        if response.is_open:
+            # By the same commit: whoever follows it hears that it is gone, not of an end that cannot be read again.
+            request_abort(response.pk, AbortCause.CLIENT_CANCELLED, by=by, reason="its response was deleted")
         keep_holds_out(connections[alias])
         if held_among([response.pk], connections[alias]):
             row.update(expires_at=clock.now())  # Gone for its client; `purgeresponses` deletes it after the hold.
