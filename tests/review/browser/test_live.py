@@ -49,8 +49,8 @@ def unanswered(page: Page) -> set[Request]:
     """The page's own questions that are under way."""
     asked: set[Request] = set()
     page.on("request", lambda request: asked.add(request) if request.resource_type == "fetch" else None)
-    page.on("requestfinished", asked.discard)
-    page.on("requestfailed", asked.discard)
+    page.on("requestfinished", lambda request: asked.discard(request))
+    page.on("requestfailed", lambda request: asked.discard(request))
     return asked
 
 
