@@ -1,6 +1,5 @@
 """What tests of keys share: requests, an adapter that lets go of its connections, a clock to move on."""
 
-import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -55,11 +54,11 @@ async def adapter() -> AsyncIterator[APIKeyAuthentication]:
 @pytest.fixture
 def move_on(monkeypatch: pytest.MonkeyPatch) -> MoveOn:
     """Moves the monotonic clock on, by so many seconds. By itself it stands still, however long a test takes."""
-    begun, ahead = float(math.ceil(clock.monotonic())), 0.0
+    now = 1024.0  # With any other beginning, tenths of a second might add up to a little less.
 
     def move(seconds: float) -> None:
-        nonlocal ahead
-        ahead += seconds
+        nonlocal now
+        now += seconds
 
-    monkeypatch.setattr(clock, "monotonic", lambda: begun + ahead)
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
     return move
