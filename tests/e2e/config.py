@@ -8,7 +8,7 @@ CONFIG: dict[str, Any] = {
     "AGENTS": {
         "scripted": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 0.3},
         "narrow": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 0.3, "CONCURRENT_RUNS": 1},
-        "steadfast": {"BACKEND": SCRIPTED, "ON_DISCONNECT": "finish"},
+        "steadfast": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 30, "ON_DISCONNECT": "finish"},
         "lingering": {"BACKEND": SCRIPTED, "GRACE_SECONDS": 0.3, "ON_DISCONNECT": "linger:2"},
         "told": {
             "BACKEND": "gateway_project.agents.function.FunctionAgent",

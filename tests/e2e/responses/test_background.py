@@ -75,7 +75,7 @@ def test_its_client_may_stream_it_and_leave(gateway: Gateway) -> None:
 @pytest.mark.compliance("OpenAI Responses", "DELETE /responses/{response_id}", "ResponseErrorEvent")
 @pytest.mark.compliance("Open Responses", "error")
 def test_who_follows_it_when_it_is_deleted_is_told_so(gateway: Gateway) -> None:
-    begun = begin(gateway, "steadfast/stubborn-8000ms")  # Neither its own end nor its grace period's may come first.
+    begun = begin(gateway, "steadfast/stubborn-60000ms")  # Neither its own end nor its grace period's may come first.
     follower = Client(gateway.port)
     follower.send("GET", f"/v1/responses/{begun['id']}?stream=true", key=gateway.key)
     follower.read_head()
