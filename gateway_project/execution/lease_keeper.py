@@ -68,7 +68,8 @@ class LeaseKeeper:
             if answered_at - asked_at > interval or self._answering_since is None:
                 self._answering_since = answered_at
             elif answered_at - self._answering_since >= interval:
-                self._journal.submit(Sweep()).add_done_callback(_report)
+                sweep = Sweep(not_after=answered_at + interval)
+                self._journal.submit(sweep).add_done_callback(_report)
             with suppress(TimeoutError):
                 async with asyncio.timeout(interval):
                     await self._asked_for.wait()

@@ -1,5 +1,6 @@
 """Leases: how the death of a process is noticed. Times are the database's own, so that clocks may differ."""
 
+import math
 import os
 import socket
 from contextlib import suppress
@@ -104,11 +105,17 @@ class Sweep:
     """A change for the journal: close what lost workers left open. The result tells how much that was.
 
     The journal first writes what dead processes left in their spill files, so that no real end comes too late.
+
+    Attributes:
+        not_after: a time of the monotonic clock, behind which nothing is swept. Where the journal had to wait for the
+            database, so had all others': those who live could not renew their leases, and nor could this process.
     """
 
+    not_after: float = math.inf
+
     def apply(self, connection: BaseDatabaseWrapper) -> Swept:
-        """Sweep once."""
-        return sweep(connection)
+        """Sweep once, unless it is too late for that."""
+        return sweep(connection) if clock.monotonic() <= self.not_after else Swept(0, 0)
 
 
 def sweep(connection: BaseDatabaseWrapper) -> Swept:

@@ -1,11 +1,13 @@
 """A process that was taken for dead goes on under a new name, and starts no run that others may sweep."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project import clock, ids
 from gateway_project.agents.request import AgentRequest, Message, TextPart
@@ -13,7 +15,7 @@ from gateway_project.conf import AgentSettings, GatewaySettings
 from gateway_project.execution.active_run import ActiveRun
 from gateway_project.execution.lease_keeper import LeaseKeeper
 from gateway_project.execution.supervisor import Supervisor
-from gateway_project.runs.journal import InsertRun, Journal
+from gateway_project.runs.journal import Change, InsertRun, Journal
 from gateway_project.runs.lease import RenewLease, Sweep
 from gateway_project.runs.models import Run, Worker
 from gateway_project.runs.vocabulary import AbortCause, RunStatus
@@ -54,12 +56,12 @@ async def lapse(worker: str) -> None:
 
 
 async def taken_for_lost(worker: str, others: Journal) -> None:
-    """Another process sweeps it. Its own renewal may come between the lapse and the sweep: then both again."""
+    """Somebody sweeps it. Its own renewal may come between the lapse and the sweep: then both again."""
+    lost = Worker.objects.filter(pk=worker, lost_at__isnull=False)
     async with asyncio.timeout(30):
-        while True:
+        while not await lost.aexists():
             await lapse(worker)
-            if (await others.write(Sweep(), within=30)).workers:
-                return
+            await others.write(Sweep(), within=30)
 
 
 def start(supervisor: Supervisor, script: Script) -> tuple[ActiveRun, FunctionAsAgent]:
@@ -126,6 +128,38 @@ async def test_a_keeper_sweeps_others_once_the_database_has_answered_for_a_while
     assert await asyncio.to_thread(journal.stop, 30)
 
 
+class Hang:
+    """A change for which the database takes longer than a lease lasts."""
+
+    def apply(self, connection: BaseDatabaseWrapper) -> None:
+        time.sleep(1)
+
+
+async def test_a_keeper_whose_sweep_had_to_wait_takes_nobody_for_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, hung = Journal("default", spill=tmp_path), asyncio.Event()
+    submit = journal.submit
+
+    def hang_before_a_sweep(change: Change) -> asyncio.Future[object]:
+        if isinstance(change, Sweep) and not hung.is_set():
+            submit(Hang())
+            hung.set()
+        return submit(change)
+
+    monkeypatch.setattr(journal, "submit", hang_before_a_sweep)
+    name = ids.uuid7().hex
+    keeper = LeaseKeeper(journal, worker=name, seconds=0.6, on_lost=lambda: pytest.fail("it lives"))
+    keeper.start()
+    async with asyncio.timeout(30):
+        await hung.wait()
+    before = (await Worker.objects.aget(pk=name)).lease_until
+    await until(Worker.objects.filter(pk=name, lease_until__gt=before + timedelta(seconds=1)).aexists)
+    await keeper.stop()
+    assert await asyncio.to_thread(journal.stop, 30)
+    assert (await Worker.objects.aget(pk=name)).lost_at is None
+
+
 async def test_a_keeper_whose_lease_was_lost_registers_a_new_name_at_once_and_keeps_it(
     tmp_path: Path, others: Journal
 ) -> None:
@@ -137,7 +171,7 @@ async def test_a_keeper_whose_lease_was_lost_registers_a_new_name_at_once_and_ke
         return names[len(lost)]
 
     journal = Journal("default", spill=tmp_path)
-    keeper = LeaseKeeper(journal, worker=names[0], seconds=0.6, on_lost=on_lost)
+    keeper = LeaseKeeper(journal, worker=names[0], seconds=3, on_lost=on_lost)
     keeper.start()
     for name in names[:2]:
         await registered(name)

@@ -9,7 +9,7 @@ from gateway_project import clock, ids
 from gateway_project.runs.abort import request_abort
 from gateway_project.runs.close import close_run
 from gateway_project.runs.journal.changes import InsertRun
-from gateway_project.runs.lease import EndLease, RenewLease, sweep
+from gateway_project.runs.lease import EndLease, RenewLease, Sweep, sweep
 from gateway_project.runs.models import Run, Worker
 from gateway_project.runs.record import RunRecord
 from gateway_project.runs.vocabulary import AbortCause, NoteKind, RunStatus
@@ -53,6 +53,13 @@ def test_the_runs_of_a_lost_worker_are_closed_once() -> None:
     assert run.settled_at is None
     assert Run.objects.get(pk=queued.id).abort_phase == "queued"
     assert Run.objects.get(pk=prepared.id).abort_phase == "preparing"
+
+
+def test_a_sweep_that_comes_too_late_sweeps_nobody() -> None:
+    record = running(worker(lapsed=True))
+    assert Sweep(not_after=clock.monotonic() - 0.001).apply(connection) == (0, 0)
+    assert Worker.objects.get(pk=record.worker).lost_at is None
+    assert Sweep(not_after=clock.monotonic() + 60).apply(connection) == (1, 1)
 
 
 def test_the_runs_of_the_living_are_left_alone() -> None:
