@@ -20,6 +20,7 @@ ONCE = (
     "tests/test_bench.py",
     "tests/e2e/platform/test_nginx.py",
     "tests/e2e/platform/test_vanished.py",
+    "tests/e2e/platform/test_vanished_database.py",
     "tests/e2e/retention",
     "tests/review/browser",
 )
