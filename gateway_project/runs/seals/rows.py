@@ -175,9 +175,11 @@ def _next_id(column: str, model: type[models.Model], after: Any, connection: Bas
         with connection.cursor() as cursor:
             cursor.execute(sql, [] if after is None else [after])
             found = cursor.fetchone()
-        if found is None or (id_ := stored_id(found[0])) is not None:
-            return None if found is None else id_
+        if found is None:
+            return None
         (after,) = found
+        if (id_ := stored_id(after)) is not None:
+            return id_
 
 
 def head_of(chain: uuid.UUID, connection: BaseDatabaseWrapper) -> Head | None:

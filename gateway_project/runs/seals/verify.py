@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from gateway_project.runs.models import Run, RunContent, RunNote
 from gateway_project.runs.seals.batch import LAYOUTS, Entry, EntryKind, unpack
 from gateway_project.runs.seals.breaks import BreakKind, Findings
-from gateway_project.runs.seals.canonical import HASH_BYTES, UNREADABLE, Layout, Row, stored_bytes
+from gateway_project.runs.seals.canonical import HASH_BYTES, UNREADABLE, Layout, Row, stored_bytes, stored_id
 from gateway_project.runs.seals.chain import Head, seal_hash, unpack_heads
 from gateway_project.runs.seals.models import Seal
 from gateway_project.runs.seals.removal import erasure_digest
@@ -121,7 +121,7 @@ class Verifier:
         position = self.position
         if position.chain:
             yield from self._walk_chain(uuid.UUID(position.chain))
-        while (chain := next_chain(_uuid(position.chain), self._connection)) is not None:
+        while (chain := next_chain(stored_id(position.chain), self._connection)) is not None:
             position.chain, position.number, position.hash = chain.hex, 0, bytes(HASH_BYTES).hex()
             yield from self._walk_chain(chain)
 
@@ -243,7 +243,7 @@ class Verifier:
     def _walk_rows(self, kind: EntryKind) -> Iterator[None]:
         layout = LAYOUTS[kind]
         while True:
-            page = page_of(layout, _uuid(self.position.row), _ROWS_A_PAGE, self._connection)
+            page = page_of(layout, stored_id(self.position.row), _ROWS_A_PAGE, self._connection)
             for stored in page.no_ids:
                 self._found(BreakKind.UNKNOWN, f"{layout.name} {stored!r}")
             if not page.seal_of:
@@ -321,12 +321,6 @@ def _computed(seal: Seal) -> bytes | None:
 def _read(layout: Layout, row: Row) -> tuple[bytes | None, uuid.UUID | None]:
     """A row's digest and seal; neither of a row that no application of ours can have written."""
     try:
-        return layout.digest(row), _uuid(row["seal"])
+        return layout.digest(row), stored_id(row["seal"])
     except UNREADABLE:
         return None, None
-
-
-def _uuid(value: Any) -> uuid.UUID | None:
-    if isinstance(value, uuid.UUID):
-        return value
-    return uuid.UUID(value) if value else None
